@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What this host's KVM can do, for `hutch doctor`: asked of the kernel, or measured. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct kvm_probe {
+    int open_error;  /* 0, or why /dev/kvm did not open (-errno) */
+    int api_version; /* 12 */
+    unsigned max_vcpus;
+    const char *missing[16]; /* capabilities hutch needs that are not there, by name */
+    size_t missing_count;
+    bool has_hardware_flag; /* vmx or svm in the CPU's flags */
+    /* Guest instructions per second in kernel mode, measured with a tiny guest; 0: it did not
+     * run. Hardware virtualization gives hundreds of millions, an emulated kernel mode some. */
+    uint64_t guest_instructions_per_second;
+};
+
+/* Fills in *@ret. Takes about 10 ms. */
+void kvm_probe(const char *kvm_path, struct kvm_probe *ret);

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the user asked for, as plain checked data.
+ *
+ * Owns its strings and arrays, and no file descriptor; config_fini() frees it. It is filled by
+ * the command line (cli/options.c), checked by config_check(), and only read after that. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "virtio/block_backend.h"
+#include "virtio/net.h"
+
+enum { CONFIG_MAX_DISKS = 24, CONFIG_MAX_NETS = 8 };
+
+enum transport { TRANSPORT_PCI, TRANSPORT_MMIO };
+enum on_reboot { ON_REBOOT_RESET, ON_REBOOT_EXIT };
+enum on_panic { ON_PANIC_EXIT, ON_PANIC_HOLD };
+
+struct disk_config {
+    char *path;
+    bool read_only;
+    char *serial; /* NULL: from the name of the file */
+    enum block_cache cache;
+    unsigned queue_count; /* 0: one per vCPU, up to 4 */
+};
+
+enum net_kind { NET_KIND_USER, NET_KIND_TAP, NET_KIND_FD, NET_KIND_STREAM };
+
+struct net_config {
+    enum net_kind kind;
+    char *target; /* interface or socket path */
+    int fd;       /* the number the user gave; not owned */
+    bool has_mac;
+    uint8_t mac[NET_MAC_LEN]; /* filled in by config_check() if the user gave none */
+    uint16_t mtu;             /* 0: default */
+    unsigned queue_pairs;     /* 0: 1 */
+};
+
+enum console_kind { CONSOLE_NONE, CONSOLE_TTY, CONSOLE_FILE };
+
+struct console_config {
+    bool is_set; /* the user said so */
+    enum console_kind kind;
+    char *path;
+};
+
+struct config {
+    char *name;
+    unsigned cpu_count;
+    uint64_t memory_size;   /* bytes, whole MiB */
+    char **masked_features; /* of --cpu=host,-NAME; NULL-terminated, or NULL */
+    char *kernel;
+    char *initrd;  /* NULL: none */
+    char *append;  /* NULL: none; several --append joined by blanks */
+    char *cmdline; /* NULL: defaults + append; else all of it */
+    struct disk_config disks[CONFIG_MAX_DISKS];
+    size_t disk_count;
+    struct net_config nets[CONFIG_MAX_NETS];
+    size_t net_count;
+    struct console_config console, serial; /* hvc0 and ttyS0 */
+    bool has_rng;
+    enum transport transport;
+    enum on_reboot on_reboot;
+    enum on_panic on_panic;
+    uint64_t timeout_ms; /* 0: none */
+    uint64_t grace_ms;
+    char *result_path; /* NULL: none */
+    int escape_key;    /* the control character, or -1: none */
+    bool dry_run;
+};
+
+/* The defaults, before anything was asked for. Returns 0 or -ENOMEM. */
+int config_init(struct config *config);
+void config_fini(struct config *config);
+
+/* Fills in what depends on other options (name, MACs, which console has the terminal) and checks
+ * the whole. Logs what is wrong. Returns 0 or -EINVAL. */
+int config_check(struct config *config);
+
+/* The kernel command line that results: the caller's to free; NULL if there is no memory. */
+char *config_cmdline(const struct config *config);
