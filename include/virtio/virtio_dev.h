@@ -7,7 +7,10 @@
  * accesses into the virtio_dev_* calls below, and delivers interrupts. Notifications arrive
  * through one eventfd per queue: the kernel signals it (ioeventfd), or the transport does when
  * the write came as an exit; the loop then calls the device's queue_notify operation, so device
- * work is always done on the loop's thread.
+ * work is always done on the loop's thread. Devices need not care when the driver notifies:
+ * virtio_dev_pop() tells the driver to be silent while there are chains, and asks for a
+ * notification once it has found the queue empty. What is popped in one wake-up is bounded; the
+ * rest is done in the next one, so a driver that refills its ring for ever starves nobody.
  *
  * The status sequence is enforced: queues can be written only between FEATURES_OK and DRIVER_OK,
  * features only before FEATURES_OK, a device works only after DRIVER_OK. A reset while requests
@@ -39,12 +42,15 @@ struct virtio_dev_ops {
     /* The driver is ready (DRIVER_OK); features and queues are settled. Not 0: the device cannot
      * work and asks to be reset. May be NULL. */
     int (*activate)(struct virtio_dev *vdev);
-    /* The driver notified queue @index, which is started. On the loop's thread. */
+    /* The driver notified queue @index, which is started: pop until nothing comes. May come
+     * without anything new in the queue. On the loop's thread. */
     void (*queue_notify)(struct virtio_dev *vdev, unsigned index);
     /* Forget all requests that are not with the host; nothing of the old driver's is left when
      * requests_in_flight is 0. May be NULL. */
     void (*reset)(struct virtio_dev *vdev);
-    /* The device's own state, beyond what virtio_dev_save() keeps. May be NULL. */
+    /* The device's own state, beyond what virtio_dev_save() keeps; features and queues are loaded
+     * before it. activate() is not called again; queue_notify() is, for every queue that is not
+     * empty. May be NULL. */
     int (*save)(struct virtio_dev *vdev, struct state_writer *out);
     int (*load)(struct virtio_dev *vdev, struct state_reader *in);
     /* Ends back-ends and frees the device, calling virtio_dev_fini(). Half-built is fine. */
@@ -67,6 +73,15 @@ struct virtio_dev_state {
     uint8_t padding[2];
 };
 
+/* What wakes the device for one queue. */
+struct virtio_dev_notifier {
+    struct virtio_dev *vdev;
+    unsigned index;
+    unsigned budget; /* chains that may still be popped in this wake-up */
+    int fd;          /* the eventfd of notifications */
+    struct loop_source *source;
+};
+
 struct virtio_dev {
     const char *name; /* for logs: "disk 'root.img'"; owned, freed by virtio_dev_fini() */
     const struct virtio_dev_ops *ops;
@@ -77,8 +92,7 @@ struct virtio_dev {
     unsigned queue_count;
     unsigned requests_in_flight; /* popped, and with the host */
     struct virtqueue queues[VIRTIO_DEV_MAX_QUEUES];
-    int queue_fds[VIRTIO_DEV_MAX_QUEUES]; /* the eventfds of notifications */
-    struct loop_source *queue_sources[VIRTIO_DEV_MAX_QUEUES];
+    struct virtio_dev_notifier notifiers[VIRTIO_DEV_MAX_QUEUES];
     struct virtio_transport transport;
     pthread_mutex_t lock;
 };
@@ -114,8 +128,10 @@ static inline bool virtio_dev_has_feature(const struct virtio_dev *vdev, unsigne
  * be touched at all. */
 bool virtio_dev_is_running(const struct virtio_dev *vdev);
 
-/* Takes a chain from queue @index, as virtqueue_pop(). A broken ring makes the device need a
- * reset, and counts as empty. */
+/* Takes a chain from queue @index, as virtqueue_pop(). If it returns false, queue_notify() follows
+ * as soon as there is something again. A broken ring makes the device need a reset, and counts as
+ * empty, as do the queues of a device that does not run. virtqueue_unpop() may follow; whoever
+ * leaves chains in the queue that way looks again without being notified. */
 bool virtio_dev_pop(struct virtio_dev *vdev, unsigned index, struct virtqueue_chain *chain);
 /* Gives a chain back and interrupts the driver if it wants that. */
 void virtio_dev_push(struct virtio_dev *vdev, unsigned index, uint16_t head, uint32_t written);
@@ -160,7 +176,8 @@ struct virtqueue *virtio_dev_queue(struct virtio_dev *vdev, uint32_t index);
 struct virtqueue *virtio_dev_writable_queue(struct virtio_dev *vdev, uint32_t index);
 /* The driver enables queue @index: it starts, or the device needs a reset. */
 void virtio_dev_enable_queue(struct virtio_dev *vdev, uint32_t index);
-/* The driver notified queue @index, and the write came as an exit. */
+/* Makes queue_notify() of queue @index follow soon, on the loop's thread: for a notification that
+ * came as an exit, and for a device that stops early so that others get their turn. */
 void virtio_dev_notify(struct virtio_dev *vdev, uint32_t index);
 
 /* Save and load the common state, the queues and the device's own. Not while requests are in
