@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The user's terminal: raw while a guest has it, and put back whatever happens.
+ *
+ * A process has one terminal, so this is the second piece of process-wide state (after the log
+ * level): signal handlers must find it. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Makes the terminal behind @fd raw. It is put back by terminal_restore(), by exit(), and by a
+ * deadly signal (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT), which then takes its course.
+ * Returns 0, or -errno if @fd is no terminal. */
+int terminal_make_raw(int fd);
+
+/* Puts the terminal back as it was. Harmless if it is not raw; safe in a signal handler. */
+void terminal_restore(void);
+
+/* The window's size. Returns whether @fd is a terminal that knows one. */
+bool terminal_size(int fd, uint16_t *columns, uint16_t *rows);

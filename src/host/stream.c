@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A console's bytes, between a device and two descriptors.
+ *
+ * Sources of the loop may be changed on its thread only, and devices call from vCPU threads: so a
+ * call leaves a note in the struct and wakes the loop through an eventfd, once until the loop has
+ * looked. */
+#include "host/stream.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "host/fd.h"
+#include "host/loop.h"
+
+enum {
+    OUTPUT_SIZE = 16384,   /* a power of two */
+    OUTPUT_RESERVE = 4096, /* with less room than this, the device is asked to wait */
+    INPUT_SIZE = 256,
+    /* A descriptor that poll() calls writable takes this much without blocking: a pipe PIPE_BUF,
+     * a terminal 256 bytes. */
+    PIPE_PIECE = 4096,
+    TERMINAL_PIECE = 256,
+    STUCK_MS = 5000, /* how long the last output waits for a reader that takes nothing */
+};
+
+struct stream {
+    struct stream_params params;
+    int wake_fd;
+    struct loop_source *wake_source, *input_source, *output_source;
+    size_t piece;
+    bool awake;         /* wake_fd was signalled, and the loop has not looked yet */
+    bool device_waits;  /* transmit_ready() is owed */
+    bool input_ended;   /* end of file, or an error */
+    bool output_failed; /* nobody reads: output is dropped */
+    bool input_wanted;  /* the device can take bytes */
+    size_t input_len;   /* bytes read that the device did not take yet */
+    uint8_t input[INPUT_SIZE];
+    size_t head, tail; /* output not yet written: from tail to head, counting on and on */
+    uint8_t output[OUTPUT_SIZE];
+};
+
+static size_t output_used(const struct stream *stream)
+{
+    return stream->head - stream->tail;
+}
+
+static void wake(struct stream *stream)
+{
+    uint64_t one = 1;
+
+    if (stream->awake)
+        return;
+    stream->awake = true;
+    ssize_t ignored = write(stream->wake_fd, &one, sizeof(one));
+    (void)ignored; /* the counter cannot overflow: it is written once until it is read */
+}
+
+/* Writes one piece of what is buffered. Returns whether there may be more to do at once. */
+static bool write_piece(struct stream *stream, int timeout_ms)
+{
+    struct pollfd room = { .fd = stream->params.output_fd, .events = POLLOUT };
+    size_t at = stream->tail % OUTPUT_SIZE, len = output_used(stream);
+
+    if (len > OUTPUT_SIZE - at)
+        len = OUTPUT_SIZE - at;
+    if (len > stream->piece)
+        len = stream->piece;
+    if (len == 0 || poll(&room, 1, timeout_ms) <= 0)
+        return false;
+
+    ssize_t put = write(stream->params.output_fd, stream->output + at, len);
+    if (put < 0 && errno != EINTR && errno != EAGAIN) {
+        stream->output_failed = true;
+        stream->tail = stream->head;
+        return false;
+    }
+    if (put > 0)
+        stream->tail += (size_t)put;
+    return put > 0;
+}
+
+static void flush_output(struct stream *stream)
+{
+    while (write_piece(stream, 0))
+        ;
+    if (stream->output_source)
+        (void)loop_set_events(stream->output_source, output_used(stream) ? LOOP_WRITABLE : 0);
+    if (stream->device_waits && OUTPUT_SIZE - output_used(stream) >= OUTPUT_RESERVE) {
+        stream->device_waits = false;
+        stream->params.transmit_ready(stream->params.ctx);
+    }
+}
+
+static void deliver_input(struct stream *stream)
+{
+    size_t taken = stream->params.receive(stream->params.ctx, stream->input, stream->input_len);
+
+    memmove(stream->input, stream->input + taken, stream->input_len - taken);
+    stream->input_len -= taken;
+    stream->input_wanted = stream->input_len == 0;
+}
+
+static void watch_input(struct stream *stream)
+{
+    bool wanted = stream->input_wanted && !stream->input_ended;
+
+    if (stream->input_source)
+        (void)loop_set_events(stream->input_source, wanted ? LOOP_READABLE : 0);
+}
+
+static void on_input(void *ctx, unsigned events)
+{
+    struct stream *stream = ctx;
+    ssize_t got = read(stream->params.input_fd, stream->input, sizeof(stream->input));
+
+    (void)events;
+    if (got < 0 && (errno == EINTR || errno == EAGAIN))
+        return;
+    if (got <= 0) {
+        stream->input_ended = true;
+    } else {
+        stream->input_len = (size_t)got;
+        deliver_input(stream);
+    }
+    watch_input(stream);
+}
+
+static void on_output(void *ctx, unsigned events)
+{
+    (void)events;
+    flush_output(ctx);
+}
+
+static void on_wake(void *ctx, unsigned events)
+{
+    struct stream *stream = ctx;
+    uint64_t count;
+    ssize_t ignored = read(stream->wake_fd, &count, sizeof(count));
+
+    (void)ignored;
+    (void)events;
+    stream->awake = false;
+    flush_output(stream);
+    if (stream->input_wanted && stream->input_len > 0)
+        deliver_input(stream);
+    watch_input(stream);
+}
+
+static int stream_open(struct stream *stream)
+{
+    const struct stream_params *params = &stream->params;
+    int err;
+
+    stream->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (stream->wake_fd < 0)
+        return -errno;
+    err = loop_add_fd(params->loop, stream->wake_fd, LOOP_READABLE, params->guard, on_wake, stream,
+                      &stream->wake_source);
+    if (!err && params->output_fd >= 0)
+        err = loop_add_fd(params->loop, params->output_fd, 0, params->guard, on_output, stream,
+                          &stream->output_source);
+    if (!err && params->input_fd >= 0)
+        err = loop_add_fd(params->loop, params->input_fd, LOOP_READABLE, params->guard, on_input,
+                          stream, &stream->input_source);
+    return err;
+}
+
+int stream_create(const struct stream_params *params, struct stream **ret)
+{
+    struct stream *stream = calloc(1, sizeof(*stream));
+
+    if (!stream)
+        return -ENOMEM;
+    stream->params = *params;
+    stream->wake_fd = -1;
+    stream->input_wanted = true;
+    stream->output_failed = params->output_fd < 0;
+    stream->piece = isatty(params->output_fd) ? TERMINAL_PIECE : PIPE_PIECE;
+    int err = stream_open(stream);
+    if (err) {
+        stream_destroy(stream);
+        return err;
+    }
+    *ret = stream;
+    return 0;
+}
+
+void stream_destroy(struct stream *stream)
+{
+    if (!stream)
+        return;
+    while (!stream->output_failed && write_piece(stream, STUCK_MS))
+        ;
+    loop_remove(stream->wake_source);
+    loop_remove(stream->input_source);
+    loop_remove(stream->output_source);
+    fd_close(&stream->wake_fd);
+    free(stream);
+}
+
+bool stream_write(struct stream *stream, const uint8_t *data, size_t len)
+{
+    size_t room = OUTPUT_SIZE - output_used(stream);
+
+    if (stream->output_failed)
+        return true;
+    if (len > room)
+        len = room;
+    for (size_t i = 0; i < len; i++)
+        stream->output[(stream->head + i) % OUTPUT_SIZE] = data[i];
+    stream->head += len;
+    wake(stream);
+    stream->device_waits = OUTPUT_SIZE - output_used(stream) < OUTPUT_RESERVE;
+    return !stream->device_waits;
+}
+
+void stream_receive_ready(struct stream *stream)
+{
+    if (stream->input_wanted)
+        return;
+    stream->input_wanted = true;
+    wake(stream);
+}

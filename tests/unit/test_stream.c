@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A console's stream on pipes, with a fake device that has little room. */
+#include "host/stream.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+
+#include "host/fd.h"
+#include "host/loop.h"
+
+struct fixture {
+    struct loop *loop;
+    struct stream *stream;
+    pthread_mutex_t guard;
+    int in[2], out[2]; /* pipes: the stream reads in[0] and writes out[1] */
+    char received[64];
+    size_t received_len, room; /* of the fake device */
+    int ready_calls;
+};
+
+static size_t take_bytes(void *ctx, const uint8_t *data, size_t len)
+{
+    struct fixture *f = ctx;
+
+    if (len > f->room)
+        len = f->room;
+    memcpy(f->received + f->received_len, data, len);
+    f->received_len += len;
+    f->room -= len;
+    return len;
+}
+
+static void note_ready(void *ctx)
+{
+    ((struct fixture *)ctx)->ready_calls++;
+}
+
+static void stop(void *ctx)
+{
+    loop_stop(((struct fixture *)ctx)->loop);
+}
+
+/* Runs the loop long enough for everything that is ready. */
+static void settle(struct fixture *f)
+{
+    struct loop_source *timer;
+
+    assert_int_equal(loop_add_timer(f->loop, NULL, stop, f, &timer), 0);
+    assert_int_equal(loop_set_timer(timer, 10000000), 0);
+    assert_int_equal(loop_run(f->loop), 0);
+    loop_remove(timer);
+}
+
+static int set_up(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+
+    pthread_mutex_init(&f->guard, NULL);
+    if (pipe2(f->in, O_CLOEXEC) || pipe2(f->out, O_CLOEXEC) || loop_create(&f->loop))
+        return -1;
+    struct stream_params params = { .loop = f->loop,
+                                    .guard = &f->guard,
+                                    .input_fd = f->in[0],
+                                    .output_fd = f->out[1],
+                                    .receive = take_bytes,
+                                    .transmit_ready = note_ready,
+                                    .ctx = f };
+    f->room = sizeof(f->received);
+    *state = f;
+    return stream_create(&params, &f->stream);
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+
+    stream_destroy(f->stream);
+    loop_destroy(f->loop);
+    for (int i = 0; i < 2; i++) {
+        fd_close(&f->in[i]);
+        fd_close(&f->out[i]);
+    }
+    free(f);
+    return 0;
+}
+
+static void what_comes_in_reaches_the_device(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(fd_write_full(f->in[1], "hello", 5), 0);
+
+    settle(f);
+
+    assert_int_equal(f->received_len, 5);
+    assert_memory_equal(f->received, "hello", 5);
+}
+
+static void input_waits_until_the_device_has_room(void **state)
+{
+    struct fixture *f = *state;
+    f->room = 2;
+    assert_int_equal(fd_write_full(f->in[1], "hello", 5), 0);
+    settle(f);
+    assert_int_equal(f->received_len, 2);
+
+    f->room = 16;
+    pthread_mutex_lock(&f->guard);
+    stream_receive_ready(f->stream);
+    pthread_mutex_unlock(&f->guard);
+    settle(f);
+
+    assert_int_equal(f->received_len, 5);
+    assert_memory_equal(f->received, "hello", 5);
+}
+
+static void what_the_device_sends_comes_out(void **state)
+{
+    struct fixture *f = *state;
+    char buf[16] = "";
+
+    pthread_mutex_lock(&f->guard);
+    assert_true(stream_write(f->stream, (const uint8_t *)"out", 3));
+    pthread_mutex_unlock(&f->guard);
+    settle(f);
+
+    assert_int_equal(read(f->out[0], buf, sizeof(buf)), 3);
+    assert_string_equal(buf, "out");
+}
+
+/* Sends until the stream asks to wait, after @sent bytes before. Returns how many it is now. */
+static size_t fill(struct fixture *f, size_t sent)
+{
+    bool more = true;
+
+    pthread_mutex_lock(&f->guard);
+    while (more) {
+        uint8_t byte = (uint8_t)('a' + sent % 26);
+        more = stream_write(f->stream, &byte, 1);
+        sent++;
+    }
+    pthread_mutex_unlock(&f->guard);
+    return sent;
+}
+
+static void a_slow_reader_makes_the_device_wait_and_loses_nothing(void **state)
+{
+    struct fixture *f = *state;
+    size_t sent = 0, seen = 0;
+    char buf[4096];
+
+    /* Until pipe and buffer are full. */
+    do {
+        f->ready_calls = 0;
+        sent = fill(f, sent);
+        settle(f);
+    } while (f->ready_calls);
+
+    assert_int_equal(fd_set_nonblocking(f->out[0], 1), 0);
+    while (seen < sent) {
+        ssize_t got = read(f->out[0], buf, sizeof(buf));
+        for (ssize_t i = 0; i < got; i++, seen++)
+            assert_int_equal(buf[i], 'a' + seen % 26);
+        settle(f);
+    }
+    assert_true(f->ready_calls > 0);
+}
+
+static void output_without_a_reader_is_dropped(void **state)
+{
+    struct fixture *f = *state;
+    fd_close(&f->out[0]);
+
+    pthread_mutex_lock(&f->guard);
+    (void)stream_write(f->stream, (const uint8_t *)"x", 1);
+    pthread_mutex_unlock(&f->guard);
+    settle(f);
+    pthread_mutex_lock(&f->guard);
+    for (int i = 0; i < 100000; i++)
+        assert_true(stream_write(f->stream, (const uint8_t *)"x", 1));
+    pthread_mutex_unlock(&f->guard);
+}
+
+static void destroy_writes_out_what_is_buffered(void **state)
+{
+    struct fixture *f = *state;
+    char buf[16] = "";
+
+    pthread_mutex_lock(&f->guard);
+    assert_true(stream_write(f->stream, (const uint8_t *)"last words", 10));
+    pthread_mutex_unlock(&f->guard);
+    stream_destroy(f->stream);
+    f->stream = NULL;
+
+    assert_int_equal(read(f->out[0], buf, sizeof(buf)), 10);
+    assert_string_equal(buf, "last words");
+}
+
+static void the_end_of_input_does_not_spin(void **state)
+{
+    struct fixture *f = *state;
+    fd_close(&f->in[1]);
+
+    settle(f);
+
+    assert_int_equal(f->received_len, 0);
+}
+
+int main(void)
+{
+#define STREAM_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        STREAM_TEST(what_comes_in_reaches_the_device),
+        STREAM_TEST(input_waits_until_the_device_has_room),
+        STREAM_TEST(what_the_device_sends_comes_out),
+        STREAM_TEST(a_slow_reader_makes_the_device_wait_and_loses_nothing),
+        STREAM_TEST(output_without_a_reader_is_dropped),
+        STREAM_TEST(destroy_writes_out_what_is_buffered),
+        STREAM_TEST(the_end_of_input_does_not_spin),
+    };
+    (void)signal(SIGPIPE, SIG_IGN);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
