@@ -10,7 +10,8 @@
  * work is always done on the loop's thread. Devices need not care when the driver notifies:
  * virtio_dev_pop() tells the driver to be silent while there are chains, and asks for a
  * notification once it has found the queue empty. What is popped in one wake-up is bounded; the
- * rest is done in the next one, so a driver that refills its ring for ever starves nobody.
+ * rest is done in the next one, so a driver that refills its ring for ever starves nobody. Who pops
+ * elsewhere than in queue_notify() bounds that himself.
  *
  * The status sequence is enforced: queues can be written only between FEATURES_OK and DRIVER_OK,
  * features only before FEATURES_OK, a device works only after DRIVER_OK. A reset while requests
@@ -77,7 +78,8 @@ struct virtio_dev_state {
 struct virtio_dev_notifier {
     struct virtio_dev *vdev;
     unsigned index;
-    unsigned budget; /* chains that may still be popped in this wake-up */
+    bool is_awake;   /* queue_notify() is being called, and has ... */
+    unsigned popped; /* ... popped so many chains */
     int fd;          /* the eventfd of notifications */
     struct loop_source *source;
 };
@@ -181,6 +183,6 @@ void virtio_dev_enable_queue(struct virtio_dev *vdev, uint32_t index);
 void virtio_dev_notify(struct virtio_dev *vdev, uint32_t index);
 
 /* Save and load the common state, the queues and the device's own. Not while requests are in
- * flight: -EBUSY. Return 0 or -errno. */
+ * flight: -EBUSY. Return 0 or -errno: -EBADMSG if the saved state cannot be that of this device. */
 int virtio_dev_save(struct virtio_dev *vdev, struct state_writer *out);
 int virtio_dev_load(struct virtio_dev *vdev, struct state_reader *in);

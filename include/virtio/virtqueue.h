@@ -26,9 +26,8 @@ struct virtqueue_state {
     uint16_t event_idx, indirect; /* negotiated: VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC */
     uint16_t next_avail;          /* the next available entry to take */
     uint16_t next_used;           /* the next used entry to fill */
-    uint16_t signalled_used;      /* next_used when the driver was last interrupted ... */
-    uint16_t signalled_valid;     /* ... if it ever was */
-    uint16_t padding[3];
+    uint16_t signalled_used;      /* next_used when virtqueue_wants_interrupt() was last asked */
+    uint16_t padding[4];
     gpa_t desc, avail, used;
 };
 
@@ -70,7 +69,8 @@ int virtqueue_start(struct virtqueue *vq);
 /* Takes the next chain. Returns 1, 0 if there is none, or -EPROTO if the ring is broken: a chain
  * that loops, is too long (VIRTQUEUE_MAX_SEGMENTS, or 4 GiB in all), points outside RAM, nests
  * indirect tables or has readable parts after writable ones; an index that claims more entries
- * than the ring has. A buffer of length 0 is skipped. */
+ * than the ring has, those included that were popped and not yet pushed: so there are never more
+ * chains in flight than the ring has descriptors. A buffer of length 0 is skipped. */
 int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain);
 
 /* Puts the chain just taken back, as if it had not been popped; only for the last one popped. */
