@@ -123,6 +123,8 @@ static void on_input(void *ctx, unsigned events)
         stream->input_ended = true;
     } else {
         stream->input_len = (size_t)got;
+        if (stream->params.filter)
+            stream->params.filter(stream->params.ctx, stream->input, &stream->input_len);
         deliver_input(stream);
     }
     watch_input(stream);

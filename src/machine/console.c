@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+/* ttyS0 and hvc0: between the guest's device and the user's terminal, pipe or file stands a
+ * stream; bytes typed at a terminal pass the escape key's filter first. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "devices/serial_16550.h"
+#include "host/fd.h"
+#include "host/log.h"
+#include "host/terminal.h"
+#include "machine_private.h"
+#include "mem/layout.h"
+#include "virtio/console.h"
+
+static void say_help(int key)
+{
+    char name = (char)(key | 0x40 | 0x20);
+
+    log_error("^%c x ends the machine, ^%c ^%c sends ^%c, ^%c h shows this", name, name, name, name,
+              name);
+}
+
+static size_t console_take_input(void *ctx, const uint8_t *data, size_t len)
+{
+    struct console *console = ctx;
+
+    if (console->serial)
+        return serial_receive(console->serial, data, len);
+    return console_receive(console->vdev, data, len);
+}
+
+static void console_resume_output(void *ctx)
+{
+    struct console *console = ctx;
+
+    if (console->serial)
+        serial_transmit_ready(console->serial);
+    else
+        console_transmit_ready(console->vdev);
+}
+
+static void console_filter_input(void *ctx, uint8_t *data, size_t *len)
+{
+    struct console *console = ctx;
+
+    switch (escape_filter(&console->escape, data, len)) {
+    case ESCAPE_QUIT:
+        machine_end(console->machine, OUTCOME_STOPPED, SIGINT);
+        break;
+    case ESCAPE_HELP:
+        say_help(console->escape.key);
+        break;
+    case ESCAPE_NONE:
+        break;
+    }
+}
+
+static bool console_transmit(void *ctx, const uint8_t *data, size_t len)
+{
+    struct console *console = ctx;
+
+    return stream_write(console->stream, data, len);
+}
+
+static void console_receive_ready(void *ctx)
+{
+    struct console *console = ctx;
+
+    stream_receive_ready(console->stream);
+}
+
+/* Connects a console's device, whose lock is @guard, with the outside. */
+static int open_stream(struct console *console, enum console_index index, pthread_mutex_t *guard)
+{
+    struct session *session = console->machine->session;
+    struct stream_params params = { .loop = console->machine->loop,
+                                    .guard = guard,
+                                    .input_fd = session->console_input[index],
+                                    .output_fd = session->console_output[index],
+                                    .filter = console_filter_input,
+                                    .receive = console_take_input,
+                                    .transmit_ready = console_resume_output,
+                                    .ctx = console };
+
+    console->escape.key =
+        session->escape_is_active[index] ? console->machine->config->escape_key : -1;
+    return stream_create(&params, &console->stream);
+}
+
+int add_serial(struct machine *machine)
+{
+    struct console *console = &machine->consoles[CONSOLE_SERIAL];
+    struct serial_params params = {
+        .name = "ttyS0",
+        .irq = machine_pin(&machine->pins[LAYOUT_GSI_COM1], machine->vm, LAYOUT_GSI_COM1),
+        .sink = { console_transmit, console_receive_ready, console },
+    };
+    struct device *serial;
+    int err = serial_create(&params, &serial);
+
+    if (!err)
+        err = machine_own(machine, serial);
+    if (!err)
+        err = bus_add(machine->ports, LAYOUT_PORT_COM1, 8, serial, 0);
+    if (err)
+        return err;
+    console->machine = machine;
+    console->serial = serial;
+    machine->acpi.has_serial = true;
+    machine->acpi.serial_port = LAYOUT_PORT_COM1;
+    machine->acpi.serial_gsi = LAYOUT_GSI_COM1;
+    return open_stream(console, CONSOLE_SERIAL, serial->lock);
+}
+
+int add_console(struct machine *machine)
+{
+    struct console *console = &machine->consoles[CONSOLE_VIRTIO];
+    struct console_params params = { .mem = machine->mem,
+                                     .loop = machine->loop,
+                                     .transmit = console_transmit,
+                                     .receive_ready = console_receive_ready,
+                                     .ctx = console };
+    struct virtio_dev *vdev;
+    int err;
+
+    if (machine->config->console.kind == CONSOLE_NONE)
+        return 0;
+    err = console_create(&params, &vdev);
+    if (!err)
+        err = machine_place_virtio(machine, vdev);
+    if (err)
+        return err;
+    console->machine = machine;
+    console->vdev = vdev;
+    machine_resize_console(machine);
+    return open_stream(console, CONSOLE_VIRTIO, &vdev->lock);
+}
+
+void machine_resize_console(struct machine *machine)
+{
+    struct virtio_dev *vdev = machine->consoles[CONSOLE_VIRTIO].vdev;
+    uint16_t columns, rows;
+
+    if (!vdev || !terminal_size(machine->session->console_output[CONSOLE_VIRTIO], &columns, &rows))
+        return;
+    pthread_mutex_lock(&vdev->lock);
+    console_resize(vdev, columns, rows);
+    pthread_mutex_unlock(&vdev->lock);
+}
+
+void machine_stop_consoles(struct machine *machine)
+{
+    for (size_t i = 0; i < CONSOLE_COUNT; i++) {
+        stream_destroy(machine->consoles[i].stream);
+        machine->consoles[i].stream = NULL;
+    }
+}
+
+/* A terminal belongs to a foreground job: in the background a read or a change of mode would stop
+ * us (SIGTTIN, SIGTTOU). */
+static bool is_our_terminal(int fd)
+{
+    return isatty(fd) && tcgetpgrp(fd) == getpgrp();
+}
+
+static void open_terminal(struct session *session, enum console_index index)
+{
+    session->console_output[index] = STDOUT_FILENO;
+    if (isatty(STDIN_FILENO) && !is_our_terminal(STDIN_FILENO))
+        return;
+    session->console_input[index] = STDIN_FILENO;
+    if (terminal_make_raw(STDIN_FILENO) == 0)
+        session->escape_is_active[index] = true;
+}
+
+static int open_console(struct session *session, enum console_index index,
+                        const struct console_config *config)
+{
+    switch (config->kind) {
+    case CONSOLE_NONE:
+        break;
+    case CONSOLE_TTY:
+        open_terminal(session, index);
+        break;
+    case CONSOLE_FILE:
+        session->console_output[index] =
+            open(config->path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY,
+                 S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH);
+        if (session->console_output[index] < 0)
+            return log_errno(-errno, "console file '%s': open", config->path);
+        session->closes_console[index] = true;
+        break;
+    }
+    return 0;
+}
+
+int session_open_consoles(struct session *session)
+{
+    int err;
+
+    for (size_t i = 0; i < CONSOLE_COUNT; i++)
+        session->console_input[i] = session->console_output[i] = -1;
+    err = open_console(session, CONSOLE_SERIAL, &session->config->serial);
+    if (!err)
+        err = open_console(session, CONSOLE_VIRTIO, &session->config->console);
+    return err;
+}
+
+void session_close_consoles(struct session *session)
+{
+    terminal_restore();
+    for (size_t i = 0; i < CONSOLE_COUNT; i++) {
+        if (session->closes_console[i])
+            fd_close(&session->console_output[i]);
+    }
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+/* How devices reach the guest: the functions behind irq_line, msi_port and doorbell_port.
+ *
+ * None of them can tell a device of a failure: by then the guest has programmed the interrupt, and
+ * a lost one is what broken hardware would do. The causes (no memory, no descriptors left) are
+ * logged once, where the vector is made. */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "host/log.h"
+#include "machine_private.h"
+
+static void pin_set(void *ctx, bool high)
+{
+    struct pin *pin = ctx;
+
+    (void)vm_set_irq(pin->vm, pin->gsi, high);
+}
+
+struct irq_line machine_pin(struct pin *pin, struct vm *vm, unsigned gsi)
+{
+    *pin = (struct pin){ .vm = vm, .gsi = gsi };
+    return (struct irq_line){ .set = pin_set, .ctx = pin };
+}
+
+static void wire_tap_set(void *ctx, bool high)
+{
+    struct wire_tap *tap = ctx;
+    struct shared_wire *wire = tap->wire;
+
+    if (tap->high == high) /* a tap is used under its device's lock only */
+        return;
+    tap->high = high;
+    pthread_mutex_lock(&wire->lock);
+    wire->high_count += high ? 1 : -1U;
+    if (wire->high_count == (high ? 1 : 0))
+        (void)vm_set_irq(wire->vm, wire->gsi, high);
+    pthread_mutex_unlock(&wire->lock);
+}
+
+struct irq_line machine_wire_tap(struct wire_tap *tap, struct shared_wire *wire)
+{
+    *tap = (struct wire_tap){ .wire = wire };
+    return (struct irq_line){ .set = wire_tap_set, .ctx = tap };
+}
+
+static int msi_connect(void *ctx, unsigned vector, const struct msi_message *message)
+{
+    struct msi_block *block = ctx;
+
+    if (vector >= MSIX_MAX_VECTORS)
+        return -EINVAL;
+    if (!message)
+        return block->vectors[vector].is_allocated
+                   ? vm_msi_disconnect(block->vm, block->vectors[vector].gsi)
+                   : 0;
+    if (!block->vectors[vector].is_allocated) {
+        int err = vm_msi_alloc(block->vm, &block->vectors[vector].gsi, &block->vectors[vector].fd);
+        if (err)
+            return log_errno(err, "an interrupt for the guest");
+        block->vectors[vector].is_allocated = true;
+    }
+    return vm_msi_connect(block->vm, block->vectors[vector].gsi, message->address, message->data);
+}
+
+static void msi_raise(void *ctx, unsigned vector)
+{
+    struct msi_block *block = ctx;
+    uint64_t one = 1;
+
+    if (vector >= MSIX_MAX_VECTORS || !block->vectors[vector].is_allocated)
+        return;
+    ssize_t ignored = write(block->vectors[vector].fd, &one, sizeof(one));
+    (void)ignored; /* a full counter has an interrupt on its way */
+}
+
+struct msi_port machine_msi_port(struct msi_block *block, struct vm *vm)
+{
+    block->vm = vm;
+    return (struct msi_port){ .connect = msi_connect, .raise = msi_raise, .ctx = block };
+}
+
+static int doorbell_connect(void *ctx, uint64_t address, unsigned size, int fd)
+{
+    return vm_doorbell_add(ctx, address, size, fd);
+}
+
+static void doorbell_disconnect(void *ctx, uint64_t address, unsigned size, int fd)
+{
+    (void)vm_doorbell_remove(ctx, address, size, fd);
+}
+
+struct doorbell_port machine_doorbells(struct vm *vm)
+{
+    return (struct doorbell_port){ .connect = doorbell_connect,
+                                   .disconnect = doorbell_disconnect,
+                                   .ctx = vm };
+}

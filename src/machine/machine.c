@@ -1,0 +1,507 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Builds the machine: the one file that knows every device.
+ *
+ * Everything is made in one order and destroyed in the opposite one, whether or not the building
+ * came to its end. A reboot is a new machine from the same configuration: nothing of the guest's
+ * past can leak into it. */
+#include "machine/machine.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "boot/boot.h"
+#include "devices/pc_chips.h"
+#include "host/fd.h"
+#include "host/log.h"
+#include "machine_private.h"
+#include "mem/layout.h"
+#include "virtio/blk.h"
+#include "virtio/net.h"
+#include "virtio/rng.h"
+#include "virtio/transport.h"
+
+int machine_own(struct machine *machine, struct device *dev)
+{
+    if (machine->device_count == MACHINE_MAX_DEVICES) {
+        device_destroy(dev);
+        return -ENOSPC;
+    }
+    machine->devices[machine->device_count++] = dev;
+    return 0;
+}
+
+/* --- virtio devices, by either transport --- */
+
+static int place_on_pci(struct machine *machine, struct virtio_dev *vdev)
+{
+    unsigned slot = machine->next_slot;
+    struct msi_block *msi = calloc(1, sizeof(*msi));
+    struct pci_function *fn;
+
+    if (!msi) {
+        virtio_dev_destroy(vdev);
+        return -ENOMEM;
+    }
+    machine->msi[slot] = msi;
+    struct virtio_pci_params params = {
+        .vdev = vdev,
+        .msi = machine_msi_port(msi, machine->vm),
+        .intx = machine_wire_tap(&machine->intx_taps[slot], &machine->intx[slot % INTX_COUNT]),
+        .doorbells = machine_doorbells(machine->vm),
+    };
+    int err = virtio_pci_create(&params, &fn);
+    if (!err)
+        err = machine_own(machine, &fn->dev);
+    if (!err)
+        err = pci_host_add(machine->pci, slot, fn);
+    return err;
+}
+
+static int place_on_mmio(struct machine *machine, struct virtio_dev *vdev)
+{
+    unsigned slot = machine->next_slot - 1, gsi = layout_virtio_mmio_gsi(slot);
+    struct virtio_mmio_params params = {
+        .vdev = vdev,
+        .irq = machine_pin(&machine->pins[gsi], machine->vm, gsi),
+        .doorbells = machine_doorbells(machine->vm),
+        .address = LAYOUT_VIRTIO_MMIO_BASE + slot * LAYOUT_VIRTIO_MMIO_STRIDE,
+    };
+    struct device *dev;
+    int err = virtio_mmio_create(&params, &dev);
+
+    if (!err)
+        err = machine_own(machine, dev);
+    if (!err)
+        err = bus_add(machine->memory, params.address, LAYOUT_VIRTIO_MMIO_SIZE, dev, 0);
+    if (err)
+        return err;
+    machine->acpi.virtio_mmio[machine->acpi.virtio_mmio_count++] = (struct acpi_virtio_mmio){
+        .base = params.address, .size = LAYOUT_VIRTIO_MMIO_SIZE, .gsi = gsi
+    };
+    return 0;
+}
+
+int machine_place_virtio(struct machine *machine, struct virtio_dev *vdev)
+{
+    bool is_pci = machine->config->transport == TRANSPORT_PCI;
+    unsigned places = is_pci ? PCI_SLOT_COUNT - 1 : LAYOUT_VIRTIO_MMIO_MAX;
+    int err;
+
+    if (machine->next_slot > places) {
+        virtio_dev_destroy(vdev);
+        log_error("%s: more devices than the %u that %s has room for%s", vdev->name, places,
+                  is_pci ? "PCI" : "virtio-mmio", is_pci ? "" : "; --transport=pci has more");
+        return -ENOSPC;
+    }
+    err = is_pci ? place_on_pci(machine, vdev) : place_on_mmio(machine, vdev);
+    machine->next_slot++;
+    return err;
+}
+
+/* --- the devices --- */
+
+static void on_power_event(void *ctx, enum power_event event, uint32_t value)
+{
+    struct machine *machine = ctx;
+
+    switch (event) {
+    case POWER_OFF:
+        machine_end(machine, OUTCOME_POWEROFF, 0);
+        break;
+    case POWER_RESET:
+        machine_end(machine, OUTCOME_REBOOT, 0);
+        break;
+    case POWER_DEBUG_EXIT:
+        machine_end(machine, OUTCOME_DEBUG_EXIT, value);
+        break;
+    case POWER_PANIC:
+        if (machine->config->on_panic == ON_PANIC_EXIT)
+            machine_end(machine, OUTCOME_PANIC, 0);
+        else if (!atomic_exchange(&machine->has_panicked, true))
+            log_error("the guest's kernel panicked; its machine is held");
+        break;
+    case POWER_CRASH_LOAD:
+        log_info("the guest's kernel panicked and starts its crash kernel");
+        break;
+    }
+}
+
+struct power_port machine_power(struct machine *machine)
+{
+    return (struct power_port){ .request = on_power_event, .ctx = machine };
+}
+
+/* Takes over a chip that a create function just made, and gives it its first window. */
+static int place_chip(struct machine *machine, int err, struct device *chip, uint64_t port,
+                      uint64_t size)
+{
+    if (!err)
+        err = machine_own(machine, chip);
+    return err ? err : bus_add(machine->ports, port, size, chip, 0);
+}
+
+static int add_chips(struct machine *machine)
+{
+    struct power_port power = machine_power(machine);
+    struct acpi_params acpi = {
+        .irq = machine_pin(&machine->pins[LAYOUT_GSI_ACPI], machine->vm, LAYOUT_GSI_ACPI),
+        .power = power,
+    };
+    struct device *chip = NULL;
+    int err = place_chip(machine, rtc_create(&chip), chip, LAYOUT_PORT_RTC, 2);
+
+    if (!err)
+        err = place_chip(machine, reset_control_create(&power, &chip), chip,
+                         LAYOUT_PORT_RESET_CONTROL, 1);
+    if (!err)
+        err =
+            place_chip(machine, debug_exit_create(&power, &chip), chip, LAYOUT_PORT_DEBUG_EXIT, 4);
+    if (!err)
+        err = place_chip(machine, pvpanic_create(&power, &chip), chip, LAYOUT_PORT_PVPANIC, 1);
+    if (!err)
+        err = place_chip(machine, i8042_create(&power, &chip), chip, LAYOUT_PORT_I8042, 1);
+    if (!err)
+        err = bus_add(machine->ports, LAYOUT_PORT_I8042 + 4, 1, chip, 4);
+    if (!err)
+        err = place_chip(machine, acpi_registers_create(&acpi, &chip), chip, LAYOUT_PORT_ACPI, 8);
+    if (!err)
+        machine->acpi_registers = chip;
+    return err;
+}
+
+static int add_pci_host(struct machine *machine)
+{
+    struct pci_host_params params = { .memory_bus = machine->memory,
+                                      .port_bus = machine->ports,
+                                      .ecam_base = LAYOUT_ECAM_BASE,
+                                      .config_port = LAYOUT_PORT_PCI_CONFIG,
+                                      .window32_base = LAYOUT_PCI32_BASE,
+                                      .window32_size = LAYOUT_PCI32_SIZE };
+
+    machine->acpi.has_pci = machine->config->transport == TRANSPORT_PCI;
+    if (!machine->acpi.has_pci)
+        return 0;
+    for (unsigned i = 0; i < INTX_COUNT; i++)
+        machine->intx[i].gsi = LAYOUT_GSI_PCI_INTX + i;
+    return pci_host_create(&params, &machine->pci);
+}
+
+/* What GET_ID answers: the user's word, or the last part of the file's name. */
+static void choose_disk_serial(const struct disk_config *disk, char serial[BLK_SERIAL_LEN])
+{
+    const char *slash = strrchr(disk->path, '/');
+    const char *text = disk->serial ? disk->serial : slash ? slash + 1 : disk->path;
+
+    memset(serial, 0, BLK_SERIAL_LEN);
+    memcpy(serial, text, strnlen(text, BLK_SERIAL_LEN));
+}
+
+static int add_disk(struct machine *machine, const struct disk_config *disk)
+{
+    const unsigned default_max_queues = 4;
+    unsigned cpus = machine->config->cpu_count;
+    struct block_file_params file = { .path = disk->path,
+                                      .read_only = disk->read_only,
+                                      .cache = disk->cache };
+    struct blk_params params = {
+        .mem = machine->mem,
+        .loop = machine->loop,
+        .queue_count = disk->queue_count           ? disk->queue_count
+                       : cpus < default_max_queues ? cpus
+                                                   : default_max_queues,
+    };
+    struct virtio_dev *vdev;
+    AUTO_FREE
+    char *name = NULL;
+
+    if (asprintf(&name, "disk '%s'", disk->path) < 0)
+        return -ENOMEM;
+    params.name = name;
+    choose_disk_serial(disk, params.serial);
+    int err = block_file_open(&file, &params.backend);
+    if (!err)
+        err = blk_create(&params, &vdev);
+    return err ? err : machine_place_virtio(machine, vdev);
+}
+
+static int add_disks(struct machine *machine)
+{
+    int err = 0;
+
+    for (size_t i = 0; !err && i < machine->config->disk_count; i++)
+        err = add_disk(machine, &machine->config->disks[i]);
+    return err;
+}
+
+/* The user's descriptor stays the user's, for a reboot: the back-end gets a duplicate. */
+static int open_net_fd(int fd, struct net_backend **ret)
+{
+    int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+    if (own < 0)
+        return log_errno(-errno, "network 'fd:%d'", fd);
+    return net_tap_from_fd(own, ret);
+}
+
+static int open_net_backend(const struct net_config *net, struct net_backend **ret)
+{
+    switch (net->kind) {
+    case NET_KIND_USER:
+        return net_passt_start(ret);
+    case NET_KIND_TAP:
+        return net_tap_open(net->target, net->queue_pairs ? net->queue_pairs : 1, ret);
+    case NET_KIND_FD:
+        return open_net_fd(net->fd, ret);
+    case NET_KIND_STREAM:
+        return net_stream_connect(net->target, ret);
+    }
+    return -EINVAL;
+}
+
+static int add_net(struct machine *machine, const struct net_config *net)
+{
+    struct net_params params = { .mem = machine->mem, .loop = machine->loop, .mtu = net->mtu };
+    struct virtio_dev *vdev;
+    AUTO_FREE
+    char *name = NULL;
+
+    if (asprintf(&name, "network '%s'", net->target ? net->target : "user") < 0)
+        return -ENOMEM;
+    params.name = name;
+    memcpy(params.mac, net->mac, sizeof(params.mac));
+    int err = open_net_backend(net, &params.backend);
+    if (!err)
+        err = net_create(&params, &vdev);
+    return err ? err : machine_place_virtio(machine, vdev);
+}
+
+static int add_nets(struct machine *machine)
+{
+    int err = 0;
+
+    for (size_t i = 0; !err && i < machine->config->net_count; i++)
+        err = add_net(machine, &machine->config->nets[i]);
+    return err;
+}
+
+static int add_rng(struct machine *machine)
+{
+    struct virtio_dev *vdev;
+    int err;
+
+    if (!machine->config->has_rng)
+        return 0;
+    err = rng_create(machine->mem, machine->loop, &vdev);
+    return err ? err : machine_place_virtio(machine, vdev);
+}
+
+/* Every kind of device, in the order it is built and numbered. Disks come before cards, so that a
+ * root disk is the first function on the bus whatever else there is. */
+static int (*const add_devices[])(struct machine *) = {
+    add_chips, add_pci_host, add_serial, add_disks, add_nets, add_rng, add_console,
+};
+
+/* --- the machine --- */
+
+static int build_core(struct machine *machine)
+{
+    const struct config *config = machine->config;
+    int err = loop_create(&machine->loop);
+
+    if (!err)
+        err = bus_create(&machine->ports);
+    if (!err)
+        err = bus_create(&machine->memory);
+    if (!err)
+        err = guest_mem_create(GUEST_MEM_PRIVATE, &machine->mem);
+    if (!err)
+        err = layout_add_ram(machine->mem, config->memory_size);
+    if (err)
+        return log_errno(err, "%ju MiB of guest memory", (uintmax_t)(config->memory_size / MIB));
+    err = vm_create(NULL, config->cpu_count, &machine->vm);
+    if (err)
+        return err;
+    for (unsigned i = 0; i < INTX_COUNT; i++)
+        machine->intx[i].vm = machine->vm;
+    err = vm_map_memory(machine->vm, machine->mem);
+    return err ? log_errno(err, "KVM: giving the guest its memory") : 0;
+}
+
+static int build_devices(struct machine *machine)
+{
+    for (size_t i = 0; i < sizeof(add_devices) / sizeof(add_devices[0]); i++) {
+        int err = add_devices[i](machine);
+        if (err)
+            return err;
+    }
+    return 0;
+}
+
+static int build_vcpus(struct machine *machine)
+{
+    struct cpu_model model = {
+        .count = machine->config->cpu_count,
+        .masked_features = (const char *const *)machine->config->masked_features,
+    };
+
+    machine->vcpus = calloc(model.count, sizeof(*machine->vcpus));
+    if (!machine->vcpus)
+        return log_errno(-ENOMEM, "%u vCPUs", model.count);
+    for (; machine->vcpu_count < model.count; machine->vcpu_count++) {
+        struct vcpu_thread *thread = &machine->vcpus[machine->vcpu_count];
+        int err = vcpu_create(machine->vm, machine->vcpu_count, &model, &thread->vcpu);
+
+        if (err)
+            return err;
+        thread->machine = machine;
+    }
+    return 0;
+}
+
+/* Tells the guest by ACPI what was placed where. */
+static int build_tables(struct machine *machine)
+{
+    struct acpi_config *acpi = &machine->acpi;
+    unsigned cpu_count = machine->config->cpu_count;
+    struct cpu_model model = { .count = cpu_count };
+    AUTO_FREE
+    uint32_t *apic_ids = calloc(cpu_count, sizeof(*apic_ids));
+    uint8_t *area = guest_mem_at(machine->mem, LAYOUT_ACPI_BASE, LAYOUT_ACPI_SIZE);
+
+    if (!apic_ids || !area)
+        return log_errno(-ENOMEM, "ACPI tables");
+    for (unsigned i = 0; i < cpu_count; i++)
+        apic_ids[i] = cpu_hardware_id(&model, i);
+    acpi->cpu_count = cpu_count;
+    acpi->apic_ids = apic_ids;
+    acpi->ecam_base = LAYOUT_ECAM_BASE;
+    acpi->pci32_base = LAYOUT_PCI32_BASE;
+    acpi->pci32_size = LAYOUT_PCI32_SIZE;
+    acpi->intx_gsi = LAYOUT_GSI_PCI_INTX;
+    acpi->register_port = LAYOUT_PORT_ACPI;
+    acpi->event_gsi = LAYOUT_GSI_ACPI;
+    acpi->reset_port = LAYOUT_PORT_RESET_CONTROL;
+    acpi->rtc_port = LAYOUT_PORT_RTC;
+    acpi->pvpanic_port = LAYOUT_PORT_PVPANIC;
+    int used = acpi_build(acpi, LAYOUT_ACPI_BASE, area, LAYOUT_ACPI_SIZE);
+    acpi->apic_ids = NULL;
+    return used < 0 ? log_errno(used, "ACPI tables for %u vCPUs", cpu_count) : 0;
+}
+
+static int load_kernel(struct machine *machine)
+{
+    const struct config *config = machine->config;
+    AUTO_FREE
+    char *cmdline = config_cmdline(config);
+    struct boot_config boot = { .kernel = config->kernel,
+                                .initrd = config->initrd,
+                                .cmdline = cmdline,
+                                .ram_size = config->memory_size,
+                                .rsdp = LAYOUT_ACPI_BASE };
+    struct cpu_entry entry;
+
+    if (!cmdline)
+        return log_errno(-ENOMEM, "kernel command line");
+    int err = boot_load(machine->mem, &boot, &entry);
+    if (!err)
+        err = vcpu_set_entry(machine->vcpus[0].vcpu, machine->mem, &entry);
+    return err;
+}
+
+static int machine_build(struct machine *machine)
+{
+    int err = build_core(machine);
+
+    if (!err)
+        err = build_devices(machine);
+    if (!err)
+        err = build_vcpus(machine);
+    if (!err)
+        err = build_tables(machine);
+    if (!err)
+        err = load_kernel(machine);
+    return err;
+}
+
+static void machine_destroy(struct machine *machine)
+{
+    if (!machine)
+        return;
+    machine_stop_consoles(machine);
+    while (machine->device_count > 0)
+        device_destroy(machine->devices[--machine->device_count]);
+    pci_host_destroy(machine->pci);
+    for (unsigned i = 0; machine->vcpus && i < machine->config->cpu_count; i++)
+        vcpu_destroy(machine->vcpus[i].vcpu);
+    free(machine->vcpus);
+    for (unsigned i = 0; i < PCI_SLOT_COUNT; i++)
+        free(machine->msi[i]);
+    vm_destroy(machine->vm);
+    guest_mem_destroy(machine->mem);
+    bus_destroy(machine->memory);
+    bus_destroy(machine->ports);
+    loop_destroy(machine->loop);
+    for (unsigned i = 0; i < INTX_COUNT; i++)
+        pthread_mutex_destroy(&machine->intx[i].lock);
+    pthread_mutex_destroy(&machine->end_lock);
+    free(machine);
+}
+
+static struct machine *machine_alloc(struct session *session)
+{
+    struct machine *machine = calloc(1, sizeof(*machine));
+
+    if (!machine)
+        return NULL;
+    machine->session = session;
+    machine->config = session->config;
+    machine->next_slot = 1; /* slot 0 of the PCI bus is the bridge */
+    machine->signal_fd = -1;
+    pthread_mutex_init(&machine->end_lock, NULL);
+    for (unsigned i = 0; i < INTX_COUNT; i++)
+        pthread_mutex_init(&machine->intx[i].lock, NULL);
+    return machine;
+}
+
+/* One life of the machine, from power-on to however it ends. */
+static void run_once(struct session *session, struct outcome *ret)
+{
+    struct machine *machine = machine_alloc(session);
+
+    *ret = (struct outcome){ .kind = OUTCOME_TOOL_ERROR };
+    if (machine && machine_build(machine) == 0) {
+        machine_run_to_end(machine);
+        *ret = machine->outcome;
+    }
+    machine_destroy(machine);
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+void machine_run(const struct config *config, struct outcome *ret)
+{
+    struct session session = { .config = config, .launch_ns = now_ns() };
+    bool again;
+
+    *ret = (struct outcome){ .kind = OUTCOME_TOOL_ERROR };
+    vcpu_setup_kick_signal();
+    if (session_open_consoles(&session) == 0) {
+        do {
+            run_once(&session, ret);
+            again = ret->kind == OUTCOME_REBOOT && config->on_reboot == ON_REBOOT_RESET;
+        } while (again);
+    }
+    session_close_consoles(&session);
+    ret->duration_ms = (now_ns() - session.launch_ns) / 1000000;
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+/* struct machine, for the files that build it (machine.c, irq.c, console.c) and run it (run.c). */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "boot/acpi.h"
+#include "cpu/vcpu.h"
+#include "cpu/vm.h"
+#include "devices/bus.h"
+#include "devices/irq.h"
+#include "devices/pci/msix.h"
+#include "devices/pci/pci.h"
+#include "escape.h"
+#include "host/loop.h"
+#include "host/stream.h"
+#include "machine/config.h"
+#include "machine/machine.h"
+#include "machine/outcome.h"
+#include "mem/guest_mem.h"
+#include "mem/layout.h"
+#include "virtio/virtio_dev.h"
+
+enum { MACHINE_MAX_DEVICES = 48, INTX_COUNT = 4, CONSOLE_COUNT = 2 };
+
+/* What outlives a reboot of the guest, which builds a new machine. */
+struct session {
+    const struct config *config;
+    uint64_t launch_ns;                   /* CLOCK_MONOTONIC */
+    int console_input[CONSOLE_COUNT];     /* descriptors, or -1; by enum console_index */
+    int console_output[CONSOLE_COUNT];    /* a terminal's are not ours to close */
+    bool closes_console[CONSOLE_COUNT];   /* a file's are */
+    bool escape_is_active[CONSOLE_COUNT]; /* its input is a terminal with an escape key */
+};
+
+enum console_index { CONSOLE_SERIAL, CONSOLE_VIRTIO };
+
+/* --- irq.c: how devices reach the guest --- */
+
+/* The vectors of one device. A vector costs a GSI and an eventfd from its first use on. */
+struct msi_block {
+    struct vm *vm;
+    struct {
+        bool is_allocated;
+        unsigned gsi;
+        int fd;
+    } vectors[MSIX_MAX_VECTORS];
+};
+
+/* A wire that several devices share: high while any of them pulls it. */
+struct shared_wire {
+    pthread_mutex_t lock;
+    struct vm *vm;
+    unsigned gsi;
+    unsigned high_count;
+};
+struct wire_tap {
+    struct shared_wire *wire;
+    bool high;
+};
+
+/* One pin of the interrupt controller that a device has for itself. */
+struct pin {
+    struct vm *vm;
+    unsigned gsi;
+};
+
+struct irq_line machine_pin(struct pin *pin, struct vm *vm, unsigned gsi);
+struct irq_line machine_wire_tap(struct wire_tap *tap, struct shared_wire *wire);
+struct msi_port machine_msi_port(struct msi_block *block, struct vm *vm);
+struct doorbell_port machine_doorbells(struct vm *vm);
+
+/* --- console.c: ttyS0 and hvc0 --- */
+
+struct machine;
+
+struct console {
+    struct machine *machine;
+    struct device *serial; /* one of them */
+    struct virtio_dev *vdev;
+    struct stream *stream;
+    struct escape escape;
+};
+
+/* Opens what the consoles talk to, and makes the terminal raw. Logs. Returns 0 or -errno. */
+int session_open_consoles(struct session *session);
+void session_close_consoles(struct session *session);
+
+int add_serial(struct machine *machine);
+int add_console(struct machine *machine);
+/* Ends the streams, so that no device is called by them any more. */
+void machine_stop_consoles(struct machine *machine);
+/* The terminal's size changed. */
+void machine_resize_console(struct machine *machine);
+
+/* --- machine.c, run.c --- */
+
+struct vcpu_thread {
+    struct machine *machine;
+    struct vcpu *vcpu;
+    pthread_t thread;
+    bool is_started;
+};
+
+struct machine {
+    struct session *session;
+    const struct config *config;
+    struct loop *loop;
+    struct guest_mem *mem;
+    struct vm *vm;
+    struct bus *ports, *memory;
+    struct pci_host *pci;
+    struct device *devices[MACHINE_MAX_DEVICES]; /* owned, in build order */
+    size_t device_count;
+    unsigned next_slot; /* on the PCI bus, or among the virtio-mmio pages */
+    struct pin pins[LAYOUT_GSI_COUNT];
+    struct shared_wire intx[INTX_COUNT];
+    struct wire_tap intx_taps[PCI_SLOT_COUNT];
+    struct msi_block *msi[PCI_SLOT_COUNT];
+    struct device *acpi_registers; /* one of devices */
+    struct console consoles[CONSOLE_COUNT];
+    struct acpi_config acpi; /* what was placed where */
+    struct vcpu_thread *vcpus;
+    unsigned vcpu_count;
+
+    /* How it ends: whoever is first says so. */
+    pthread_mutex_t end_lock;
+    struct outcome outcome;
+    _Atomic bool is_stopping;  /* vCPU threads leave */
+    _Atomic bool has_panicked; /* under --on-panic=hold */
+    int stop_signal;           /* the first SIGINT or SIGTERM, or 0 */
+    int signal_fd;
+    struct loop_source *signal_source, *timeout_timer, *grace_timer;
+};
+
+/* Takes over @dev as the next device; fails if it is one too many, having destroyed it. */
+int machine_own(struct machine *machine, struct device *dev);
+/* Shows a virtio device to the guest, by the transport that the user chose. Owns @vdev from the
+ * call on. */
+int machine_place_virtio(struct machine *machine, struct virtio_dev *vdev);
+struct power_port machine_power(struct machine *machine);
+
+/* Ends the machine, unless somebody did before. Any thread. */
+void machine_end(struct machine *machine, enum outcome_kind kind, uint32_t value);
+
+/* Starts the vCPUs, runs the loop to the machine's end, and joins them. */
+void machine_run_to_end(struct machine *machine);

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Runs a machine that was built: vCPU threads hand each exit to a bus, the calling thread runs the
+ * loop, and whoever is first to know how it ended says so with machine_end(). */
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "devices/pc_chips.h"
+#include "host/fd.h"
+#include "host/log.h"
+#include "machine_private.h"
+
+enum { NS_PER_MS = 1000000, VCPU_STACK_SIZE = 128 * 1024 };
+
+void machine_end(struct machine *machine, enum outcome_kind kind, uint32_t value)
+{
+    pthread_mutex_lock(&machine->end_lock);
+    if (machine->outcome.kind == OUTCOME_NONE) {
+        machine->outcome.kind = atomic_load(&machine->has_panicked) ? OUTCOME_PANIC : kind;
+        machine->outcome.value = value;
+    }
+    pthread_mutex_unlock(&machine->end_lock);
+    atomic_store(&machine->is_stopping, true);
+    loop_stop(machine->loop);
+}
+
+/* --- vCPU threads --- */
+
+/* Answers an access, or a row of them by a string instruction, on a bus. */
+static void answer_access(struct bus *bus, const struct vcpu_exit *exit)
+{
+    uint8_t *data = exit->data;
+
+    for (unsigned i = 0; i < exit->count; i++, data += exit->size) {
+        uint64_t value = 0;
+
+        if (exit->is_write) {
+            memcpy(&value, data, exit->size); /* little-endian, as the guest */
+            (void)bus_write(bus, exit->address, exit->size, value);
+        } else {
+            (void)bus_read(bus, exit->address, exit->size, &value);
+            memcpy(data, &value, exit->size);
+        }
+    }
+}
+
+static void end_with_failure(struct machine *machine, const struct vcpu *vcpu)
+{
+    char why[256];
+
+    vcpu_describe_failure(vcpu, why, sizeof(why));
+    log_error("KVM cannot run the guest any further: %s", why);
+    machine_end(machine, OUTCOME_TOOL_ERROR, 0);
+}
+
+static void answer_exit(struct machine *machine, const struct vcpu *vcpu,
+                        const struct vcpu_exit *exit)
+{
+    switch (exit->reason) {
+    case VCPU_EXIT_NONE:
+        break;
+    case VCPU_EXIT_PORT:
+        answer_access(machine->ports, exit);
+        break;
+    case VCPU_EXIT_MEMORY:
+        answer_access(machine->memory, exit);
+        break;
+    case VCPU_EXIT_GUEST_DOWN:
+        machine_end(machine, OUTCOME_GUEST_DOWN, 0);
+        break;
+    case VCPU_EXIT_GUEST_OFF:
+        machine_end(machine, OUTCOME_POWEROFF, 0);
+        break;
+    case VCPU_EXIT_GUEST_RESET:
+        machine_end(machine, OUTCOME_REBOOT, 0);
+        break;
+    case VCPU_EXIT_FAILED:
+        end_with_failure(machine, vcpu);
+        break;
+    }
+}
+
+static void *run_vcpu(void *arg)
+{
+    struct vcpu_thread *self = arg;
+    struct machine *machine = self->machine;
+    struct vcpu_exit exit;
+
+    while (!atomic_load(&machine->is_stopping)) {
+        int err = vcpu_run(self->vcpu, &exit);
+
+        if (err) {
+            log_errno(err, "KVM: running a vCPU");
+            machine_end(machine, OUTCOME_TOOL_ERROR, 0);
+            break;
+        }
+        answer_exit(machine, self->vcpu, &exit);
+    }
+    return NULL;
+}
+
+static int start_vcpus(struct machine *machine)
+{
+    pthread_attr_t attr;
+    int err = pthread_attr_init(&attr);
+
+    if (!err)
+        err = pthread_attr_setstacksize(&attr, VCPU_STACK_SIZE);
+    for (unsigned i = 0; !err && i < machine->vcpu_count; i++) {
+        struct vcpu_thread *self = &machine->vcpus[i];
+
+        err = pthread_create(&self->thread, &attr, run_vcpu, self);
+        self->is_started = err == 0;
+    }
+    pthread_attr_destroy(&attr);
+    return err ? log_errno(-err, "a thread for each of %u vCPUs", machine->vcpu_count) : 0;
+}
+
+static void join_vcpus(struct machine *machine)
+{
+    for (unsigned i = 0; i < machine->vcpu_count; i++) {
+        struct vcpu_thread *thread = &machine->vcpus[i];
+
+        if (!thread->is_started)
+            continue;
+        vcpu_kick(thread->vcpu, thread->thread);
+        (void)pthread_join(thread->thread, NULL);
+        thread->is_started = false;
+    }
+}
+
+/* --- signals and timers, on the loop's thread --- */
+
+static void press_power_button(struct machine *machine)
+{
+    struct device *chip = machine->acpi_registers;
+
+    pthread_mutex_lock(chip->lock);
+    acpi_press_power_button(chip);
+    pthread_mutex_unlock(chip->lock);
+}
+
+static void on_stop_signal(struct machine *machine, int signal_number)
+{
+    if (machine->stop_signal) {
+        machine_end(machine, OUTCOME_STOPPED, (uint32_t)machine->stop_signal);
+        return;
+    }
+    machine->stop_signal = signal_number;
+    press_power_button(machine);
+    (void)loop_set_timer(machine->grace_timer, machine->config->grace_ms * NS_PER_MS);
+}
+
+static void on_signal(void *ctx, unsigned events)
+{
+    struct machine *machine = ctx;
+    struct signalfd_siginfo info;
+
+    (void)events;
+    if (read(machine->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+        return;
+    if (info.ssi_signo == SIGWINCH)
+        machine_resize_console(machine);
+    else
+        on_stop_signal(machine, (int)info.ssi_signo);
+}
+
+static void on_grace_over(void *ctx)
+{
+    struct machine *machine = ctx;
+
+    log_error("the guest did not shut down within %ju ms of signal %d; ended",
+              (uintmax_t)machine->config->grace_ms, machine->stop_signal);
+    machine_end(machine, OUTCOME_STOPPED, (uint32_t)machine->stop_signal);
+}
+
+static void on_timeout(void *ctx)
+{
+    machine_end(ctx, OUTCOME_TIMEOUT, 0);
+}
+
+static int watch_signals(struct machine *machine)
+{
+    sigset_t signals;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGHUP);
+    sigaddset(&signals, SIGWINCH);
+    /* vCPU threads, made later, inherit the mask: these signals come here only. */
+    int err = pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    if (err)
+        return -err;
+    machine->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (machine->signal_fd < 0)
+        return -errno;
+    return loop_add_fd(machine->loop, machine->signal_fd, LOOP_READABLE, NULL, on_signal, machine,
+                       &machine->signal_source);
+}
+
+/* --timeout counts from launch, over reboots. */
+static int start_timeout(struct machine *machine)
+{
+    uint64_t limit_ns = machine->config->timeout_ms * NS_PER_MS;
+    struct timespec now;
+
+    if (limit_ns == 0)
+        return 0;
+    int err = loop_add_timer(machine->loop, NULL, on_timeout, machine, &machine->timeout_timer);
+    if (err)
+        return err;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    uint64_t gone_ns = (uint64_t)now.tv_sec * 1000 * NS_PER_MS + (uint64_t)now.tv_nsec -
+                       machine->session->launch_ns;
+    return loop_set_timer(machine->timeout_timer, gone_ns < limit_ns ? limit_ns - gone_ns : 0);
+}
+
+static int start_watches(struct machine *machine)
+{
+    int err = watch_signals(machine);
+
+    if (!err)
+        err = loop_add_timer(machine->loop, NULL, on_grace_over, machine, &machine->grace_timer);
+    if (!err)
+        err = start_timeout(machine);
+    return err ? log_errno(err, "waiting for signals and timers") : 0;
+}
+
+void machine_run_to_end(struct machine *machine)
+{
+    int err = start_watches(machine);
+
+    if (!err)
+        err = start_vcpus(machine);
+    if (!err) {
+        err = loop_run(machine->loop);
+        if (err)
+            log_errno(err, "event loop");
+    }
+    machine_end(machine, OUTCOME_TOOL_ERROR, 0); /* unless it ended otherwise before */
+    join_vcpus(machine);
+    loop_remove(machine->signal_source);
+    loop_remove(machine->timeout_timer);
+    loop_remove(machine->grace_timer);
+    fd_close(&machine->signal_fd);
+}
