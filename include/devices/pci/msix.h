@@ -25,13 +25,15 @@ struct msix {
     unsigned capability; /* its offset in configuration space */
     struct pci_function *fn;
     struct msi_port port;
-    uint64_t connected; /* vectors that the port knows, a bit each */
+    /* Host side, a bit per vector. */
+    uint64_t connected; /* the port has a message of it ... */
+    uint64_t current;   /* ... which is still what the table says */
 };
 
 /* Adds the capability: table at @table_offset and pending bits at @pba_offset in BAR @bar. */
 void msix_init(struct msix *msix, struct pci_function *fn, const struct msi_port *port,
                unsigned vector_count, unsigned bar, uint32_t table_offset, uint32_t pba_offset);
-/* Disconnects every vector. */
+/* Back to power-on: every vector masked and disconnected. */
 void msix_reset(struct msix *msix);
 
 /* The BAR's part: @offset from the start of the table, or of the pending bits (read-only). */
@@ -49,5 +51,6 @@ bool msix_is_enabled(const struct msix *msix);
  * MSIX_NO_VECTOR among them, send nothing. */
 void msix_raise(struct msix *msix, unsigned vector);
 
+/* Loading comes after pci_function_load(), whose message control tells what to connect. */
 int msix_save(struct msix *msix, struct state_writer *out);
 int msix_load(struct msix *msix, struct state_reader *in);
