@@ -29,18 +29,16 @@ static void write_line(const char *format, va_list args, const char *cause)
 {
     /* The carriage return costs nothing in cooked mode and keeps the columns right in raw mode,
      * where nobody turns a newline into both. */
-    static const char prefix[] = "hutch: ", end[] = "\n", raw_end[] = "\r\n";
-    char line[LINE_MAX_LEN];
-    size_t room = sizeof(line) - sizeof(raw_end), len = sizeof(prefix) - 1;
+    const char *end = isatty(STDERR_FILENO) ? "\r\n" : "\n";
+    char line[LINE_MAX_LEN] = "hutch: ";
+    size_t room = sizeof(line) - strlen("\r\n"), len = strlen(line);
 
-    memcpy(line, prefix, len);
     len += printed_len(vsnprintf(line + len, room - len, format, args), room - len);
     if (cause)
         len += printed_len(snprintf(line + len, room - len, ": %s", cause), room - len);
-    const char *eol = isatty(STDERR_FILENO) ? raw_end : end;
-    memcpy(line + len, eol, strlen(eol));
+    len += (size_t)(stpcpy(line + len, end) - (line + len));
     /* Nobody is left to tell if stderr is gone. */
-    ssize_t ignored = write(STDERR_FILENO, line, len + strlen(eol));
+    ssize_t ignored = write(STDERR_FILENO, line, len);
     (void)ignored;
 }
 
