@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+/* bzImage, entered at its 64-bit entry point (Documentation/arch/x86/boot.rst).
+ *
+ * The file is a boot sector, real-mode code that we have no use for, and a 64-bit program which
+ * unpacks the kernel in place. That program goes to the address that the header prefers: from a
+ * lower one it would move itself there anyway. While it unpacks it needs init_size bytes. */
+#include "image.h"
+
+#include <asm/bootparam.h>
+#include <errno.h>
+#include <string.h>
+
+#include "host/log.h"
+#include "mem/layout.h"
+
+enum {
+    HEADER_OFFSET = 0x1f1, /* of struct setup_header in the file */
+    HEADER_JUMP_END =
+        0x202, /* what the short jump at 0x200 counts from: it leads behind the header */
+    BOOT_FLAG = 0xaa55,
+    HEADER_MAGIC = 0x53726448, /* "HdrS" */
+    VERSION_MIN = 0x20c,       /* the first with xloadflags */
+    SECTOR_SIZE = 512,
+    SETUP_SECTORS_DEFAULT = 4, /* what 0 stands for */
+    PARAGRAPH_SIZE = 16,
+    ENTRY_64_OFFSET = 0x200,
+};
+
+struct bzimage {
+    struct setup_header header;
+    uint64_t code_offset, code_size; /* of the 64-bit program in the file */
+    struct boot_range span;          /* of guest RAM that it occupies while it unpacks */
+};
+
+static bool bzimage_recognises(const struct boot_file *file)
+{
+    struct setup_header header;
+
+    memcpy(&header, file->head + HEADER_OFFSET, sizeof(header));
+    return header.boot_flag == BOOT_FLAG && header.header == HEADER_MAGIC;
+}
+
+static int refuse(const struct boot_file *file, const char *why)
+{
+    log_error("kernel '%s': %s", file->path, why);
+    return -ENOEXEC;
+}
+
+/* Takes over as much of the header as the image has. */
+static int read_header(const struct boot_file *file, struct setup_header *ret)
+{
+    struct setup_header header = { 0 };
+    size_t len = HEADER_JUMP_END + file->head[HEADER_JUMP_END - 1] - HEADER_OFFSET;
+
+    if (len > sizeof(header))
+        len = sizeof(header);
+    if (len > offsetof(struct setup_header, version) + sizeof(header.version)) {
+        int err = boot_file_read(file, HEADER_OFFSET, &header, len);
+        if (err)
+            return err;
+    }
+    if (header.version < VERSION_MIN)
+        return refuse(file, "too old for the 64-bit boot protocol (it takes Linux 3.8 or newer)");
+    if (len < offsetof(struct setup_header, handover_offset))
+        return refuse(file, "broken: its setup header is shorter than its version says");
+    *ret = header;
+    return 0;
+}
+
+static int check_header(const struct boot_file *file, const struct setup_header *header)
+{
+    const uint32_t align = header->kernel_alignment;
+
+    if (!(header->xloadflags & XLF_KERNEL_64))
+        return refuse(file, "a 32-bit kernel; take one built for x86-64");
+    if (!(header->loadflags & LOADED_HIGH))
+        return refuse(file, "a zImage, made to be loaded below 1 MiB; take a bzImage");
+    if (header->relocatable_kernel && (align == 0 || (align & (align - 1))))
+        return refuse(file, "broken: its alignment is not a power of two");
+    if (header->syssize == 0 || header->init_size == 0)
+        return refuse(file, "broken: its header says that it holds no code");
+    return 0;
+}
+
+/* Finds the 64-bit program in the file. What may follow it, such as a signature, is left out. */
+static int find_code(const struct boot_file *file, struct bzimage *image)
+{
+    const unsigned setup_sectors =
+        image->header.setup_sects ? image->header.setup_sects : SETUP_SECTORS_DEFAULT;
+    const uint64_t size = (uint64_t)image->header.syssize * PARAGRAPH_SIZE;
+    const uint64_t offset = (uint64_t)(setup_sectors + 1) * SECTOR_SIZE;
+
+    if (file->size < offset + size - (PARAGRAPH_SIZE - 1)) {
+        log_error("kernel '%s': cut off: it has %ju bytes, and %ju belong to it; get it anew",
+                  file->path, (uintmax_t)file->size, (uintmax_t)(offset + size));
+        return -ENOEXEC;
+    }
+    image->code_offset = offset;
+    image->code_size = file->size - offset < size ? file->size - offset : size;
+    return 0;
+}
+
+static int choose_place(const struct boot_job *job, struct bzimage *image)
+{
+    const struct setup_header *header = &image->header;
+    gpa_t start = header->pref_address;
+
+    if (header->relocatable_kernel) {
+        if (start < LAYOUT_KERNEL_BASE)
+            start = LAYOUT_KERNEL_BASE;
+        if (start <= LAYOUT_RAM_LOW_MAX) /* or it is refused below, and must not wrap around */
+            start = (start + header->kernel_alignment - 1) & ~((gpa_t)header->kernel_alignment - 1);
+    }
+    image->span.start = start;
+    image->span.size = header->init_size > image->code_size ? header->init_size : image->code_size;
+    return kernel_check_span(job, &image->span);
+}
+
+static int inspect(const struct boot_job *job, struct bzimage *image)
+{
+    int err = read_header(&job->kernel, &image->header);
+
+    if (!err)
+        err = check_header(&job->kernel, &image->header);
+    if (!err)
+        err = find_code(&job->kernel, image);
+    if (!err)
+        err = choose_place(job, image);
+    return err;
+}
+
+static int load_parts(const struct boot_job *job, const struct bzimage *image)
+{
+    const struct initrd_limits limits = {
+        .floor = image->span.start + image->span.size,
+        .ceiling = (gpa_t)image->header.initrd_addr_max + 1,
+        .may_be_above_4g = image->header.xloadflags & XLF_CAN_BE_LOADED_ABOVE_4G,
+    };
+    struct boot_range initrd;
+    int err = cmdline_write(job, image->header.cmdline_size);
+
+    if (!err)
+        err = boot_file_load(&job->kernel, image->code_offset, image->code_size, job,
+                             image->span.start);
+    if (!err)
+        err = initrd_load(job, &limits, &initrd);
+    return err ? err : zero_page_write(job, &image->header, &initrd);
+}
+
+static int bzimage_load(const struct boot_job *job, struct cpu_entry *ret)
+{
+    struct bzimage image = { 0 };
+    int err = inspect(job, &image);
+
+    if (!err)
+        err = load_parts(job, &image);
+    if (err)
+        return err;
+    *ret = (struct cpu_entry){
+        .mode = CPU_ENTRY_LONG,
+        .address = image.span.start + ENTRY_64_OFFSET,
+        .argument = LAYOUT_BOOT_PARAMS,
+    };
+    return 0;
+}
+
+const struct boot_loader bzimage_loader = { "bzImage", bzimage_recognises, bzimage_load };

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the loaders share: the files of one boot, and the steps that every kind of kernel needs.
+ *
+ * A loader knows one image format. It checks the image, reads it straight into guest RAM (there
+ * is never a copy of it on the heap), has the initrd, the command line and the memory map put
+ * beside it, and says where the first CPU starts. All functions here log what is wrong, in the
+ * user's words, and return 0 or -errno. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "boot/boot.h"
+#include "cpu/entry.h"
+#include "mem/guest_mem.h"
+
+/* Enough for every header that identifies an image. */
+enum { BOOT_HEAD_SIZE = 1024 };
+
+/* What Linux/x86 takes when no header says so: COMMAND_LINE_SIZE without its NUL, and the highest
+ * address that its setup header has always named for an initrd. */
+enum { BOOT_CMDLINE_MAX_DEFAULT = 2047, BOOT_INITRD_MAX_DEFAULT = 0x7fffffff };
+
+/* A regular file that the user named, open and not empty. */
+struct boot_file {
+    const char *role;             /* "kernel" or "initrd", for messages */
+    const char *path;             /* likewise */
+    int fd;                       /* -1: there is none */
+    uint64_t size;                /* bytes, as it was when opened */
+    uint8_t head[BOOT_HEAD_SIZE]; /* how it starts; zeroes behind its end */
+};
+
+/* One boot. */
+struct boot_job {
+    struct guest_mem *mem;
+    const char *cmdline;
+    uint64_t ram_size; /* bytes */
+    gpa_t rsdp;
+    struct boot_file kernel, initrd;
+};
+
+/* Bytes of guest RAM; size 0: none. */
+struct boot_range {
+    gpa_t start;
+    uint64_t size;
+};
+
+struct boot_loader {
+    const char *name;
+    bool (*recognises)(const struct boot_file *file); /* by file->head and file->size */
+    int (*load)(const struct boot_job *job, struct cpu_entry *ret);
+};
+
+extern const struct boot_loader bzimage_loader;
+extern const struct boot_loader elf_loader;
+
+/* Opens a file for @role. The strings must outlive *@ret. */
+int boot_file_open(const char *role, const char *path, struct boot_file *ret);
+/* Takes over @fd, also when it fails. */
+int boot_file_adopt(const char *role, const char *path, int fd, struct boot_file *ret);
+void boot_file_close(struct boot_file *file);
+
+/* Reads @len bytes at @offset; a file that ends before that is called cut off. */
+int boot_file_read(const struct boot_file *file, uint64_t offset, void *buf, size_t len);
+/* Reads @len bytes at @offset into guest RAM. */
+int boot_file_load(const struct boot_file *file, uint64_t offset, uint64_t len,
+                   const struct boot_job *job, gpa_t gpa);
+
+/* Refuses a kernel that no loader recognises, by what it looks like. Returns -ENOEXEC. */
+int foreign_refuse(const struct boot_file *kernel);
+
+/* Loads what job->kernel is, with the loader that recognises it. */
+int boot_run(const struct boot_job *job, struct cpu_entry *ret);
+
+/* Checks that the kernel can have @span, which must lie in RAM between 1 MiB and the 32-bit
+ * hole: there it meets nothing of ours. */
+int kernel_check_span(const struct boot_job *job, const struct boot_range *span);
+
+/* Where an initrd may lie. */
+struct initrd_limits {
+    gpa_t floor;   /* the kernel's end */
+    gpa_t ceiling; /* exclusive */
+    bool may_be_above_4g;
+};
+
+/* Places the initrd as high as @limits and RAM allow, and loads it. No initrd: an empty range. */
+int initrd_load(const struct boot_job *job, const struct initrd_limits *limits,
+                struct boot_range *ret);
+
+/* Writes the command line to LAYOUT_CMDLINE; @max: bytes that the kernel takes, without NUL. */
+int cmdline_write(const struct boot_job *job, uint64_t max);
+
+/* The memory map, in ascending order. The types are those of e820 and of PVH. */
+enum memory_type { MEMORY_RAM = 1, MEMORY_RESERVED = 2, MEMORY_ACPI = 3 };
+struct memory_range {
+    gpa_t start;
+    uint64_t size;
+    enum memory_type type;
+};
+enum { MEMORY_MAP_MAX = 7 };
+size_t memory_map_fill(uint64_t ram_size, struct memory_range map[MEMORY_MAP_MAX]);
+/* Where RAM below the 32-bit hole ends. */
+gpa_t memory_low_end(uint64_t ram_size);
+
+struct setup_header;
+/* Writes Linux's zero page with a copy of @header, of which the loader's fields are filled in. */
+int zero_page_write(const struct boot_job *job, const struct setup_header *header,
+                    const struct boot_range *initrd);
+/* Writes the start info of the PVH entry. */
+int pvh_write(const struct boot_job *job, const struct boot_range *initrd);

@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The ACPI tables: found from the RSDP, whole, and valid to Intel's compiler where it is
+ * installed. */
+#include "boot/acpi.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "mem/layout.h"
+
+enum { MAX_CPUS = 4096 };
+
+static uint8_t tables[LAYOUT_ACPI_SIZE];
+static uint32_t apic_ids[MAX_CPUS];
+
+static struct acpi_config machine_with(uint32_t cpu_count)
+{
+    for (uint32_t i = 0; i < cpu_count; i++)
+        apic_ids[i] = i;
+    return (struct acpi_config){
+        .cpu_count = cpu_count,
+        .apic_ids = apic_ids,
+        .has_pci = true,
+        .ecam_base = LAYOUT_ECAM_BASE,
+        .pci32_base = LAYOUT_PCI32_BASE,
+        .pci32_size = LAYOUT_PCI32_SIZE,
+        .pci64_base = 512 * GIB,
+        .pci64_size = 256 * GIB,
+        .intx_gsi = LAYOUT_GSI_PCI_INTX,
+        .has_serial = true,
+        .serial_port = LAYOUT_PORT_COM1,
+        .serial_gsi = LAYOUT_GSI_COM1,
+        .register_port = LAYOUT_PORT_ACPI,
+        .event_gsi = LAYOUT_GSI_ACPI,
+        .reset_port = LAYOUT_PORT_RESET_CONTROL,
+        .rtc_port = LAYOUT_PORT_RTC,
+        .pvpanic_port = LAYOUT_PORT_PVPANIC,
+    };
+}
+
+static struct acpi_config machine_without_pci(void)
+{
+    struct acpi_config config = machine_with(2);
+
+    config.has_pci = false;
+    config.virtio_mmio_count = LAYOUT_VIRTIO_MMIO_MAX;
+    for (unsigned i = 0; i < config.virtio_mmio_count; i++)
+        config.virtio_mmio[i] =
+            (struct acpi_virtio_mmio){ LAYOUT_VIRTIO_MMIO_BASE + i * LAYOUT_VIRTIO_MMIO_STRIDE,
+                                       LAYOUT_VIRTIO_MMIO_SIZE, 5 + i };
+    return config;
+}
+
+static uint64_t number_at(const uint8_t *bytes, unsigned size)
+{
+    uint64_t value = 0;
+
+    memcpy(&value, bytes, size);
+    return value;
+}
+
+static uint8_t sum(const uint8_t *bytes, size_t len)
+{
+    uint8_t total = 0;
+
+    while (len--)
+        total = (uint8_t)(total + *bytes++);
+    return total;
+}
+
+/* The table at guest address @gpa, of which the length and the checksum must be right. */
+static const uint8_t *table_at(uint64_t gpa, size_t *len)
+{
+    assert_in_range(gpa, LAYOUT_ACPI_BASE, LAYOUT_ACPI_BASE + LAYOUT_ACPI_SIZE - 36);
+    const uint8_t *table = tables + (gpa - LAYOUT_ACPI_BASE);
+    *len = number_at(table + 4, 4);
+    assert_in_range(*len, 36, sizeof(tables) - (gpa - LAYOUT_ACPI_BASE));
+    assert_int_equal(sum(table, *len), 0);
+    return table;
+}
+
+/* The table with that signature, or NULL. */
+static const uint8_t *find_table(const char *signature, size_t *len)
+{
+    size_t xsdt_len;
+    const uint8_t *xsdt = table_at(number_at(tables + 24, 8), &xsdt_len);
+
+    assert_memory_equal(xsdt, "XSDT", 4);
+    for (size_t i = 36; i + 8 <= xsdt_len; i += 8) {
+        const uint8_t *table = table_at(number_at(xsdt + i, 8), len);
+        if (memcmp(table, signature, 4) == 0)
+            return table;
+        if (memcmp(table, "FACP", 4) == 0 && memcmp(signature, "DSDT", 4) == 0)
+            return table_at(number_at(table + 140, 8), len);
+    }
+    return NULL;
+}
+
+static void build(const struct acpi_config *config)
+{
+    memset(tables, 0xa5, sizeof(tables));
+    assert_true(acpi_build(config, LAYOUT_ACPI_BASE, tables, sizeof(tables)) > 0);
+}
+
+static void the_rsdp_comes_first_and_adds_up(void **state)
+{
+    struct acpi_config config = machine_with(1);
+    (void)state;
+
+    build(&config);
+
+    assert_memory_equal(tables, "RSD PTR ", 8);
+    assert_int_equal(sum(tables, 20), 0);
+    assert_int_equal(sum(tables, 36), 0);
+}
+
+static void every_table_is_listed_and_adds_up(void **state)
+{
+    static const char *const signatures[] = { "FACP", "APIC", "MCFG", "DSDT" };
+    struct acpi_config config = machine_with(4);
+    size_t len;
+    (void)state;
+
+    build(&config);
+
+    for (size_t i = 0; i < 4; i++)
+        assert_non_null(find_table(signatures[i], &len));
+}
+
+static void a_machine_without_pci_has_no_mcfg(void **state)
+{
+    struct acpi_config config = machine_without_pci();
+    size_t len;
+    (void)state;
+
+    build(&config);
+
+    assert_null(find_table("MCFG", &len));
+}
+
+/* Counts the entries of a type in the MADT. */
+static unsigned count_entries(uint8_t type)
+{
+    size_t len;
+    const uint8_t *madt = find_table("APIC", &len);
+    unsigned count = 0;
+    size_t i = 44;
+
+    for (; i < len; i += madt[i + 1]) {
+        assert_true(madt[i + 1] >= 2);
+        count += madt[i] == type;
+    }
+    assert_int_equal(i, len);
+    return count;
+}
+
+static void cpus_above_254_are_told_as_x2apic(void **state)
+{
+    struct acpi_config config = machine_with(300);
+    (void)state;
+
+    build(&config);
+
+    assert_int_equal(count_entries(0), 255);
+    assert_int_equal(count_entries(9), 45);
+    assert_int_equal(count_entries(10), 1);
+}
+
+static void a_cpu_whose_apic_id_is_255_is_told_as_x2apic(void **state)
+{
+    struct acpi_config config = machine_with(2);
+    (void)state;
+
+    apic_ids[1] = 255;
+    build(&config);
+
+    assert_int_equal(count_entries(0), 1);
+    assert_int_equal(count_entries(9), 1);
+}
+
+static void few_cpus_need_no_x2apic_entries(void **state)
+{
+    struct acpi_config config = machine_with(4);
+    (void)state;
+
+    build(&config);
+
+    assert_int_equal(count_entries(0), 4);
+    assert_int_equal(count_entries(1), 1);
+    assert_int_equal(count_entries(4), 1);
+    assert_int_equal(count_entries(9) + count_entries(10), 0);
+}
+
+static void as_many_cpus_as_kvm_has_fit_into_the_bios_area(void **state)
+{
+    struct acpi_config config = machine_with(MAX_CPUS);
+    (void)state;
+
+    build(&config);
+
+    assert_int_equal(count_entries(0) + count_entries(9), MAX_CPUS);
+}
+
+static void the_fadt_names_the_registers_for_sleep_and_reset(void **state)
+{
+    struct acpi_config config = machine_with(1);
+    size_t len;
+    (void)state;
+
+    build(&config);
+    const uint8_t *fadt = find_table("FACP", &len);
+
+    assert_int_equal(len, 276);
+    assert_true(number_at(fadt + 112, 4) & 1 << 20); /* hardware-reduced */
+    assert_int_equal(number_at(fadt + 120, 8), LAYOUT_PORT_RESET_CONTROL);
+    assert_int_equal(fadt[128], 6);
+    assert_int_equal(number_at(fadt + 248, 8), LAYOUT_PORT_ACPI);
+    assert_int_equal(number_at(fadt + 260, 8), LAYOUT_PORT_ACPI + 1);
+}
+
+static void a_buffer_too_small_is_never_overrun(void **state)
+{
+    struct acpi_config config = machine_with(3);
+    (void)state;
+    int needed = acpi_build(&config, LAYOUT_ACPI_BASE, tables, sizeof(tables));
+
+    for (int size = 0; size < needed; size++) {
+        uint8_t *exact = malloc((size_t)size + 1); /* whose end the sanitizer watches */
+        assert_non_null(exact);
+        exact[size] = 0xa5;
+        assert_int_equal(acpi_build(&config, LAYOUT_ACPI_BASE, exact, (size_t)size), -ENOSPC);
+        assert_int_equal(exact[size], 0xa5);
+        free(exact);
+    }
+    assert_int_equal(acpi_build(&config, LAYOUT_ACPI_BASE, tables, (size_t)needed), needed);
+}
+
+static bool iasl_is_missing(void)
+{
+    return system("command -v iasl >/dev/null 2>&1 || test -x /usr/bin/iasl") != 0;
+}
+
+static void write_table(const char *folder, const char *name, const uint8_t *table, size_t len)
+{
+    char path[256];
+
+    (void)snprintf(path, sizeof(path), "%s/%s.aml", folder, name);
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    assert_int_equal(fwrite(table, 1, len, file), len);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* Takes the tables apart and, for the DSDT, puts them together again: iasl says what it finds
+ * wrong on either way. */
+static void assert_iasl_is_content(const struct acpi_config *config)
+{
+    static const char *const names[] = { "FACP", "APIC", "MCFG", "DSDT" };
+    char folder[] = "/tmp/hutch-acpi.XXXXXX", command[1024];
+
+    build(config);
+    assert_non_null(mkdtemp(folder));
+    for (size_t i = 0; i < 4; i++) {
+        size_t len;
+        const uint8_t *table = find_table(names[i], &len);
+        if (!table)
+            continue;
+        write_table(folder, names[i], table, len);
+        (void)snprintf(
+            command, sizeof(command),
+            "cd %s && { iasl -d %s.aml && cp %s.aml before && iasl -we %s.dsl && "
+            "tail -c +37 before >a && tail -c +37 %s.aml >b && cmp a b; } >log 2>&1 && "
+            "! grep -iE '^(error|warning)|invalid|unknown' log || { cat log >&2; false; }",
+            folder, names[i], names[i], names[i], names[i]);
+        assert_int_equal(system(command), 0);
+    }
+    (void)snprintf(command, sizeof(command), "rm -r %s", folder);
+    assert_int_equal(system(command), 0);
+}
+
+static void iasl_accepts_a_machine_with_pci(void **state)
+{
+    struct acpi_config config = machine_with(4);
+    (void)state;
+
+    if (iasl_is_missing())
+        skip(); /* Debian's acpica-tools has it */
+    assert_iasl_is_content(&config);
+}
+
+static void iasl_accepts_a_machine_with_virtio_mmio(void **state)
+{
+    struct acpi_config config = machine_without_pci();
+    (void)state;
+
+    if (iasl_is_missing())
+        skip();
+    assert_iasl_is_content(&config);
+}
+
+static void iasl_accepts_a_machine_with_300_cpus(void **state)
+{
+    struct acpi_config config = machine_with(300);
+    (void)state;
+
+    if (iasl_is_missing())
+        skip();
+    assert_iasl_is_content(&config);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_rsdp_comes_first_and_adds_up),
+        cmocka_unit_test(every_table_is_listed_and_adds_up),
+        cmocka_unit_test(a_machine_without_pci_has_no_mcfg),
+        cmocka_unit_test(cpus_above_254_are_told_as_x2apic),
+        cmocka_unit_test(a_cpu_whose_apic_id_is_255_is_told_as_x2apic),
+        cmocka_unit_test(few_cpus_need_no_x2apic_entries),
+        cmocka_unit_test(as_many_cpus_as_kvm_has_fit_into_the_bios_area),
+        cmocka_unit_test(the_fadt_names_the_registers_for_sleep_and_reset),
+        cmocka_unit_test(a_buffer_too_small_is_never_overrun),
+        cmocka_unit_test(iasl_accepts_a_machine_with_pci),
+        cmocka_unit_test(iasl_accepts_a_machine_with_virtio_mmio),
+        cmocka_unit_test(iasl_accepts_a_machine_with_300_cpus),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
