@@ -28,7 +28,8 @@ int vm_set_irq(struct vm *vm, unsigned gsi, bool high);
 
 /* Message-signalled interrupts. vm_msi_alloc() reserves a GSI beyond the pins with an eventfd for
  * it (the VM's); vm_msi_connect() routes it (address, data); signalling the eventfd then sends the
- * message, from the kernel, without another exit. */
+ * message, from the kernel, without another exit. After vm_msi_disconnect() the caller signals it
+ * no more until it connects it again. A message that KVM refuses leaves the old one in place. */
 int vm_msi_alloc(struct vm *vm, unsigned *gsi, int *fd);
 int vm_msi_connect(struct vm *vm, unsigned gsi, uint64_t address, uint32_t data);
 int vm_msi_disconnect(struct vm *vm, unsigned gsi);

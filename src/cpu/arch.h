@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the parts of src/cpu share, and what differs by architecture.
+ *
+ * vm.c, irq.c, vcpu.c and probe.c are the same for all architectures. A folder beside them
+ * (x86_64/) holds one implementation of everything here that is called arch_; nothing else of it
+ * is visible. */
+#pragma once
+
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cpu/vcpu.h"
+#include "cpu/vm.h"
+
+struct arch_vm; /* what an architecture keeps per machine */
+
+/* A message-signalled interrupt; its GSI is its index plus ARCH_PIN_COUNT. */
+struct msi_route {
+    int fd;         /* the eventfd that sends it */
+    bool is_routed; /* connected once: the kernel knows address and data */
+    uint64_t address;
+    uint32_t data;
+};
+
+struct vm {
+    int kvm_fd; /* /dev/kvm */
+    int fd;     /* the VM */
+    unsigned cpu_count;
+    size_t run_size; /* bytes of a vCPU's struct kvm_run with what lies behind it */
+    struct arch_vm *arch;
+
+    pthread_mutex_t irq_lock; /* protects what follows */
+    struct msi_route *msis;
+    unsigned msi_count, msi_max;
+};
+
+struct vcpu {
+    struct vm *vm;
+    int fd;
+    unsigned index;
+    struct kvm_run *run; /* shared with the kernel; NULL until mapped */
+    unsigned mmio_done;  /* bytes of a memory exit that were handed out; see vcpu.c */
+};
+
+struct capability {
+    int number; /* KVM_CAP_... */
+    const char *name;
+};
+
+/* What hutch needs on this architecture, beyond what vm.c needs on all. */
+extern const struct capability arch_capabilities[];
+extern const size_t arch_capability_count;
+
+/* Fills @missing with the names of capabilities that KVM (a /dev/kvm) lacks, up to @max.
+ * Returns how many. */
+size_t vm_missing_capabilities(int kvm_fd, const char **missing, size_t max);
+
+/* Sets up what comes before the vCPUs: interrupt controllers, vm->arch. Logs what KVM refused.
+ * Returns 0 or -errno; arch_vm_fini() is called in either case. */
+int arch_vm_init(struct vm *vm);
+void arch_vm_fini(struct vm *vm);
+
+/* Makes a created vCPU look as @model says. Logs what KVM refused. Returns 0 or -errno. */
+int arch_vcpu_init(struct vcpu *vcpu, const struct cpu_model *model);
+
+int arch_vcpu_set_entry(struct vcpu *vcpu, struct guest_mem *mem, const struct cpu_entry *entry);
+
+/* Decodes an exit that only this architecture has. Returns false if there is no such exit. */
+bool arch_vcpu_decode_exit(struct vcpu *vcpu, struct vcpu_exit *exit);
+
+/* Writes where the vCPU stands: its program counter and the registers that tell its mode. */
+void arch_vcpu_describe(const struct vcpu *vcpu, char *buf, size_t size);
+
+/* The wires: GSIs below ARCH_PIN_COUNT. Their routes, as the kernel has them from the start, are
+ * part of every table; @entries has room for ARCH_PIN_ROUTE_COUNT. */
+enum { ARCH_PIN_COUNT = 24, ARCH_PIN_ROUTE_COUNT = 40 };
+void arch_pin_routes(struct kvm_irq_routing_entry *entries);
+
+/* Runs a tiny guest in kernel mode for some milliseconds. Returns its instructions per second, 0
+ * if it did not run. */
+uint64_t arch_measure_speed(int kvm_fd);
+
+/* Whether the CPU has the flag of hardware virtualization, as far as one can see. */
+bool arch_has_hardware_flag(void);

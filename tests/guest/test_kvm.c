@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: Apache-2.0
+/* src/cpu on the host's own KVM: a few bytes of guest code each, no machine around them.
+ * Skipped where there is no /dev/kvm. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "cpu/probe.h"
+#include "cpu/vcpu.h"
+#include "cpu/vm.h"
+#include "mem/layout.h"
+
+enum { RAM_SIZE = 2 * 1024 * 1024 };
+#define CODE_ADDRESS LAYOUT_KERNEL_BASE
+
+struct fixture {
+    struct vm *vm;
+    struct vcpu *vcpu;
+    struct guest_mem *mem;
+};
+
+static int set_up(void **state)
+{
+    static struct fixture fixture;
+    struct cpu_model model = { .count = 1 };
+
+    fixture = (struct fixture){ 0 };
+    *state = &fixture;
+    if (access("/dev/kvm", R_OK | W_OK) < 0)
+        return 0;
+    if (guest_mem_create(GUEST_MEM_PRIVATE, &fixture.mem) ||
+        guest_mem_add(fixture.mem, 0, RAM_SIZE) || vm_create(NULL, 1, &fixture.vm) ||
+        vm_map_memory(fixture.vm, fixture.mem) || vcpu_create(fixture.vm, 0, &model, &fixture.vcpu))
+        return -1;
+    vcpu_setup_kick_signal();
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+
+    vcpu_destroy(f->vcpu);
+    vm_destroy(f->vm);
+    guest_mem_destroy(f->mem);
+    return 0;
+}
+
+/* Puts code where the CPU starts, in 32-bit mode. */
+static void load(struct fixture *f, const uint8_t *code, size_t len)
+{
+    struct cpu_entry entry = { .mode = CPU_ENTRY_PROTECTED, .address = CODE_ADDRESS };
+
+    if (!f->vcpu)
+        skip();
+    assert_int_equal(guest_mem_write(f->mem, CODE_ADDRESS, code, len), 0);
+    assert_int_equal(vcpu_set_entry(f->vcpu, f->mem, &entry), 0);
+}
+
+#define LOAD(f, ...)                                                                               \
+    do {                                                                                           \
+        static const uint8_t code_[] = { __VA_ARGS__ };                                            \
+        load(f, code_, sizeof(code_));                                                             \
+    } while (0)
+
+static struct vcpu_exit run(struct fixture *f)
+{
+    struct vcpu_exit exit;
+
+    assert_int_equal(vcpu_run(f->vcpu, &exit), 0);
+    return exit;
+}
+
+static void a_port_write_is_an_exit(void **state)
+{
+    struct fixture *f = *state;
+
+    LOAD(f, 0xb0, 0x41, 0xe6, 0xf4); /* mov $0x41,%al; out %al,$0xf4 */
+    struct vcpu_exit exit = run(f);
+
+    assert_int_equal(exit.reason, VCPU_EXIT_PORT);
+    assert_int_equal(exit.address, 0xf4);
+    assert_int_equal(exit.size, 1);
+    assert_int_equal(exit.count, 1);
+    assert_true(exit.is_write);
+    assert_int_equal(*(uint8_t *)exit.data, 0x41);
+}
+
+static void an_answered_port_read_reaches_the_guest(void **state)
+{
+    struct fixture *f = *state;
+
+    LOAD(f, 0x66, 0xe5, 0x70, 0x66, 0xe7, 0x71); /* in $0x70,%ax; out %ax,$0x71 */
+    struct vcpu_exit exit = run(f);
+    assert_false(exit.is_write);
+    memcpy(exit.data, "\x34\x12", 2);
+
+    exit = run(f);
+
+    assert_int_equal(exit.address, 0x71);
+    assert_int_equal(exit.size, 2);
+    assert_memory_equal(exit.data, "\x34\x12", 2);
+}
+
+static void a_string_write_comes_whole(void **state)
+{
+    struct fixture *f = *state;
+    char seen[16] = "";
+    size_t len = 0;
+
+    /* mov $0x1000,%esi; mov $5,%ecx; mov $0x3f8,%edx; rep outsb; out %al,$0xf4 */
+    LOAD(f, 0xbe, 0x00, 0x10, 0x00, 0x00, 0xb9, 0x05, 0x00, 0x00, 0x00, 0xba, 0xf8, 0x03, 0x00,
+         0x00, 0xf3, 0x6e, 0xe6, 0xf4);
+    assert_int_equal(guest_mem_write(f->mem, 0x1000, "hello", 5), 0);
+
+    struct vcpu_exit exit = run(f);
+    for (; exit.address == 0x3f8 && len + exit.count < sizeof(seen); exit = run(f)) {
+        memcpy(seen + len, exit.data, exit.count);
+        len += exit.count;
+    }
+
+    assert_int_equal(exit.address, 0xf4);
+    assert_string_equal(seen, "hello");
+}
+
+static void a_memory_read_and_write_are_exits(void **state)
+{
+    struct fixture *f = *state;
+
+    /* mov 0xd0000000,%eax; mov %eax,0xd0000004 */
+    LOAD(f, 0xa1, 0x00, 0x00, 0x00, 0xd0, 0xa3, 0x04, 0x00, 0x00, 0xd0);
+    struct vcpu_exit exit = run(f);
+    assert_int_equal(exit.reason, VCPU_EXIT_MEMORY);
+    assert_int_equal(exit.address, 0xd0000000);
+    assert_int_equal(exit.size, 4);
+    assert_false(exit.is_write);
+    memcpy(exit.data, "abcd", 4);
+
+    exit = run(f);
+
+    assert_int_equal(exit.address, 0xd0000004);
+    assert_true(exit.is_write);
+    assert_memory_equal(exit.data, "abcd", 4);
+}
+
+static void an_access_across_pages_comes_in_pieces_a_bus_knows(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t seen[4];
+    size_t len = 0;
+
+    /* movl $0x44332211,0xd0000ffd; out %al,$0xf4 */
+    LOAD(f, 0xc7, 0x05, 0xfd, 0x0f, 0x00, 0xd0, 0x11, 0x22, 0x33, 0x44, 0xe6, 0xf4);
+    struct vcpu_exit exit = run(f);
+    for (; exit.reason == VCPU_EXIT_MEMORY && len < sizeof(seen); exit = run(f)) {
+        assert_true(exit.size == 1 || exit.size == 2);
+        assert_int_equal(exit.address, 0xd0000ffd + len);
+        memcpy(seen + len, exit.data, exit.size);
+        len += exit.size;
+    }
+
+    assert_int_equal(exit.address, 0xf4);
+    assert_memory_equal(seen, "\x11\x22\x33\x44", 4);
+}
+
+static void a_triple_fault_is_the_guest_going_down(void **state)
+{
+    struct fixture *f = *state;
+
+    LOAD(f, 0x0f, 0x0b); /* ud2, without an IDT */
+    struct vcpu_exit exit = run(f);
+
+    assert_int_equal(exit.reason, VCPU_EXIT_GUEST_DOWN);
+}
+
+static void a_kick_before_the_run_ends_it_at_once(void **state)
+{
+    struct fixture *f = *state;
+
+    LOAD(f, 0xeb, 0xfe); /* jmp . */
+    vcpu_kick(f->vcpu, pthread_self());
+
+    assert_int_equal(run(f).reason, VCPU_EXIT_NONE);
+}
+
+static void *kick_later(void *ctx)
+{
+    pthread_t *target = ((void **)ctx)[1];
+
+    usleep(20000);
+    vcpu_kick(((void **)ctx)[0], *target);
+    return NULL;
+}
+
+static void a_kick_ends_an_endless_loop(void **state)
+{
+    struct fixture *f = *state;
+    pthread_t self = pthread_self(), kicker;
+    void *ctx[] = { f->vcpu, &self };
+
+    LOAD(f, 0xeb, 0xfe); /* jmp . */
+    assert_int_equal(pthread_create(&kicker, NULL, kick_later, ctx), 0);
+    struct vcpu_exit exit = run(f);
+    pthread_join(kicker, NULL);
+
+    assert_int_equal(exit.reason, VCPU_EXIT_NONE);
+}
+
+static void a_doorbell_rings_instead_of_an_exit(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t count = 0;
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+    /* mov %ax,0xd0000000; out %al,$0xf4 */
+    LOAD(f, 0x66, 0xa3, 0x00, 0x00, 0x00, 0xd0, 0xe6, 0xf4);
+    assert_int_equal(vm_doorbell_add(f->vm, 0xd0000000, 2, fd), 0);
+    struct vcpu_exit exit = run(f);
+
+    assert_int_equal(exit.reason, VCPU_EXIT_PORT);
+    assert_int_equal(read(fd, &count, sizeof(count)), sizeof(count));
+    assert_int_equal(count, 1);
+    assert_int_equal(vm_doorbell_remove(f->vm, 0xd0000000, 2, fd), 0);
+    assert_int_equal(vm_doorbell_remove(f->vm, 0xd0000000, 2, fd), -ENOENT);
+    close(fd);
+}
+
+static void messages_get_distinct_interrupts_beyond_the_pins(void **state)
+{
+    struct fixture *f = *state;
+    unsigned gsi[2];
+    int fd[2];
+
+    if (!f->vm)
+        skip();
+    assert_int_equal(vm_msi_alloc(f->vm, &gsi[0], &fd[0]), 0);
+    assert_int_equal(vm_msi_alloc(f->vm, &gsi[1], &fd[1]), 0);
+
+    assert_true(gsi[0] >= LAYOUT_GSI_COUNT);
+    assert_int_not_equal(gsi[0], gsi[1]);
+    assert_int_not_equal(fd[0], fd[1]);
+}
+
+static void any_message_of_a_guest_leaves_the_others_working(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        uint64_t address;
+        uint32_t data;
+    } garbage[] = { { 0, 0 },
+                    { UINT64_MAX, UINT32_MAX },
+                    { 0xdeadbeefcafe0000, 0 },
+                    { 0xfee00000, 0xffffffff },
+                    { 0xffffffff00000000, 0x4041 } };
+    unsigned good, bad;
+    int fd;
+
+    if (!f->vm)
+        skip();
+    assert_int_equal(vm_msi_alloc(f->vm, &bad, &fd), 0);
+    assert_int_equal(vm_msi_alloc(f->vm, &good, &fd), 0);
+    for (size_t i = 0; i < sizeof(garbage) / sizeof(garbage[0]); i++) {
+        (void)vm_msi_connect(f->vm, bad, garbage[i].address, garbage[i].data);
+        assert_int_equal(vm_msi_connect(f->vm, good, 0xfee00000, 0x40 + (uint32_t)i), 0);
+    }
+    assert_int_equal(vm_msi_disconnect(f->vm, bad), 0);
+}
+
+static void only_allocated_messages_can_be_connected(void **state)
+{
+    struct fixture *f = *state;
+
+    if (!f->vm)
+        skip();
+    assert_int_equal(vm_msi_connect(f->vm, 4, 0xfee00000, 0x40), -EINVAL);
+    assert_int_equal(vm_msi_connect(f->vm, LAYOUT_GSI_COUNT, 0xfee00000, 0x40), -EINVAL);
+    assert_int_equal(vm_msi_disconnect(f->vm, 4), -EINVAL);
+}
+
+static void a_wire_can_be_set_and_set_again(void **state)
+{
+    struct fixture *f = *state;
+
+    if (!f->vm)
+        skip();
+    assert_int_equal(vm_set_irq(f->vm, LAYOUT_GSI_COM1, true), 0);
+    assert_int_equal(vm_set_irq(f->vm, LAYOUT_GSI_COM1, true), 0);
+    assert_int_equal(vm_set_irq(f->vm, LAYOUT_GSI_COM1, false), 0);
+}
+
+static void a_file_that_is_no_kvm_is_refused(void **state)
+{
+    struct vm *vm = NULL;
+
+    (void)state;
+    assert_int_equal(vm_create("/dev/null", 1, &vm), -ENOTTY);
+    assert_int_equal(vm_create("/nonexistent", 1, &vm), -ENOENT);
+    assert_null(vm);
+}
+
+static void too_many_cpus_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct vm *vm = NULL;
+
+    if (!f->vm)
+        skip();
+    assert_int_equal(vm_create(NULL, 1000000, &vm), -EINVAL);
+    assert_int_equal(vm_create(NULL, 0, &vm), -EINVAL);
+}
+
+static void the_probe_measures_this_host(void **state)
+{
+    struct fixture *f = *state;
+    struct kvm_probe probe;
+
+    if (!f->vm)
+        skip();
+    kvm_probe(NULL, &probe);
+
+    assert_int_equal(probe.open_error, 0);
+    assert_int_equal(probe.api_version, 12);
+    assert_int_equal(probe.missing_count, 0);
+    assert_true(probe.max_vcpus >= 1);
+    assert_true(probe.guest_instructions_per_second > 100000);
+    print_message("# %ju guest instructions per second\n",
+                  (uintmax_t)probe.guest_instructions_per_second);
+}
+
+static void the_probe_says_why_kvm_does_not_open(void **state)
+{
+    struct kvm_probe probe;
+
+    (void)state;
+    kvm_probe("/nonexistent", &probe);
+
+    assert_int_equal(probe.open_error, -ENOENT);
+    assert_int_equal(probe.guest_instructions_per_second, 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_port_write_is_an_exit),
+        TEST(an_answered_port_read_reaches_the_guest),
+        TEST(a_string_write_comes_whole),
+        TEST(a_memory_read_and_write_are_exits),
+        TEST(an_access_across_pages_comes_in_pieces_a_bus_knows),
+        TEST(a_triple_fault_is_the_guest_going_down),
+        TEST(a_kick_before_the_run_ends_it_at_once),
+        TEST(a_kick_ends_an_endless_loop),
+        TEST(a_doorbell_rings_instead_of_an_exit),
+        TEST(messages_get_distinct_interrupts_beyond_the_pins),
+        TEST(any_message_of_a_guest_leaves_the_others_working),
+        TEST(only_allocated_messages_can_be_connected),
+        TEST(a_wire_can_be_set_and_set_again),
+        TEST(a_file_that_is_no_kvm_is_refused),
+        TEST(too_many_cpus_are_refused),
+        TEST(the_probe_measures_this_host),
+        TEST(the_probe_says_why_kvm_does_not_open),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
