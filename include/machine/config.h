@@ -12,7 +12,7 @@
 #include "virtio/block_backend.h"
 #include "virtio/net.h"
 
-enum { CONFIG_MAX_DISKS = 24, CONFIG_MAX_NETS = 8 };
+enum { CONFIG_MAX_DISKS = 24, CONFIG_MAX_NETS = 8, CONFIG_NAME_MAX = 63 };
 
 enum transport { TRANSPORT_PCI, TRANSPORT_MMIO };
 enum on_reboot { ON_REBOOT_RESET, ON_REBOOT_EXIT };
@@ -20,6 +20,7 @@ enum on_panic { ON_PANIC_EXIT, ON_PANIC_HOLD };
 
 struct disk_config {
     char *path;
+    bool format_given; /* the user said format=raw: raw it is, whatever it looks like */
     bool read_only;
     char *serial; /* NULL: from the name of the file */
     enum block_cache cache;
@@ -51,10 +52,10 @@ struct config {
     unsigned cpu_count;
     uint64_t memory_size;   /* bytes, whole MiB */
     char **masked_features; /* of --cpu=host,-NAME; NULL-terminated, or NULL */
-    char *kernel;
-    char *initrd;  /* NULL: none */
-    char *append;  /* NULL: none; several --append joined by blanks */
-    char *cmdline; /* NULL: defaults + append; else all of it */
+    char *kernel;           /* as given; a path once it was looked up */
+    char *initrd;           /* NULL: none */
+    char *append;           /* NULL: none; several --append joined by blanks */
+    char *cmdline;          /* NULL: defaults + append; else all of it */
     struct disk_config disks[CONFIG_MAX_DISKS];
     size_t disk_count;
     struct net_config nets[CONFIG_MAX_NETS];
@@ -78,6 +79,9 @@ void config_fini(struct config *config);
 /* Fills in what depends on other options (name, MACs, which console has the terminal) and checks
  * the whole. Logs what is wrong. Returns 0 or -EINVAL. */
 int config_check(struct config *config);
+
+/* Whether a machine may be called so: the name becomes part of paths. */
+bool config_name_is_valid(const char *name);
 
 /* The kernel command line that results: the caller's to free; NULL if there is no memory. */
 char *config_cmdline(const struct config *config);

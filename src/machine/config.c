@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the user asked for: its defaults, what follows from it, and what contradicts itself.
+ *
+ * Nothing here looks at files: that is machine_check()'s. */
+#include "machine/config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "host/fd.h"
+#include "host/limits.h"
+#include "host/log.h"
+#include "mem/layout.h"
+
+enum {
+    DEFAULT_CPUS_MAX = 4,
+    DEFAULT_GRACE_MS = 5000,
+    DEFAULT_ESCAPE_KEY = 1, /* ^a */
+};
+#define DEFAULT_MEMORY_MAX (2 * GIB)
+#define DEFAULT_MEMORY_MIN (128 * MIB) /* even if that is more than half of what there is */
+
+static uint64_t default_memory(void)
+{
+    uint64_t half = limits_memory("") / 2 / MIB * MIB;
+
+    if (half > DEFAULT_MEMORY_MAX || !half)
+        return DEFAULT_MEMORY_MAX;
+    return half < DEFAULT_MEMORY_MIN ? DEFAULT_MEMORY_MIN : half;
+}
+
+int config_init(struct config *config)
+{
+    unsigned cpus = limits_cpus();
+
+    *config = (struct config){
+        .cpu_count = cpus < DEFAULT_CPUS_MAX ? cpus : DEFAULT_CPUS_MAX,
+        .memory_size = default_memory(),
+        .has_rng = true,
+        .grace_ms = DEFAULT_GRACE_MS,
+        .escape_key = DEFAULT_ESCAPE_KEY,
+    };
+    return 0;
+}
+
+void config_fini(struct config *config)
+{
+    for (char **name = config->masked_features; name && *name; name++)
+        free(*name);
+    free(config->masked_features);
+    for (size_t i = 0; i < config->disk_count; i++) {
+        free(config->disks[i].path);
+        free(config->disks[i].serial);
+    }
+    for (size_t i = 0; i < config->net_count; i++)
+        free(config->nets[i].target);
+    free(config->console.path);
+    free(config->serial.path);
+    free(config->name);
+    free(config->kernel);
+    free(config->initrd);
+    free(config->append);
+    free(config->cmdline);
+    free(config->result_path);
+    *config = (struct config){ 0 };
+}
+
+bool config_name_is_valid(const char *name)
+{
+    size_t len = strlen(name);
+
+    if (!len || len > CONFIG_NAME_MAX || !isalnum((unsigned char)name[0]))
+        return false;
+    for (; *name; name++) {
+        if (!isascii((unsigned char)*name) ||
+            (!isalnum((unsigned char)*name) && !strchr("._-", *name)))
+            return false;
+    }
+    return true;
+}
+
+/* "vm-" and six letters or digits by chance. */
+static int make_name(struct config *config)
+{
+    static const char letters[] = "abcdefghijkmnpqrstuvwxyz23456789"; /* 32, none like another */
+    unsigned char random[6];
+    char name[] = "vm-xxxxxx";
+
+    if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+        return log_errno(-errno, "random numbers for the machine's name");
+    for (size_t i = 0; i < sizeof(random); i++)
+        name[3 + i] = letters[random[i] % 32];
+    config->name = strdup(name);
+    return config->name ? 0 : -ENOMEM;
+}
+
+/* An address that is the same whenever the machine has the same name: the hash (FNV-1a) of the
+ * name and the card's number, as a locally administered address. */
+static void make_mac(const char *name, size_t index, uint8_t mac[NET_MAC_LEN])
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+    for (; *name; name++)
+        hash = (hash ^ (unsigned char)*name) * UINT64_C(0x100000001b3);
+    hash = (hash ^ (index + 1) << 8) * UINT64_C(0x100000001b3);
+    hash = (hash ^ hash >> 32) * UINT64_C(0xd6e8feb86659fd93); /* else the cards differ little */
+    hash ^= hash >> 32;
+    for (int i = 0; i < NET_MAC_LEN; i++)
+        mac[i] = (uint8_t)(hash >> (8 * i));
+    mac[0] = (mac[0] & 0xfc) | 0x02;
+}
+
+static int check_memory_and_cpus(const struct config *config)
+{
+    if (!config->cpu_count || !config->memory_size || config->memory_size % MIB) {
+        log_error("a machine has at least one CPU and whole MiB of memory");
+        return -EINVAL;
+    }
+    return 0;
+}
+
+/* The terminal is the serial port's, unless the user gave it to the console. */
+static int resolve_terminal(struct config *config)
+{
+    struct console_config *console = &config->console, *serial = &config->serial;
+
+    if (!console->is_set)
+        console->kind = CONSOLE_NONE;
+    if (!serial->is_set)
+        serial->kind = console->kind == CONSOLE_TTY ? CONSOLE_NONE : CONSOLE_TTY;
+    if (console->kind == CONSOLE_TTY && serial->kind == CONSOLE_TTY) {
+        log_error("--console=tty and --serial=tty: there is only one terminal; send one of them to "
+                  "file:PATH or none");
+        return -EINVAL;
+    }
+    if (console->kind == CONSOLE_FILE && serial->kind == CONSOLE_FILE &&
+        !strcmp(console->path, serial->path)) {
+        log_error("--console and --serial go to the same file '%s'", console->path);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int check_disks(const struct config *config)
+{
+    for (size_t i = 0; i < config->disk_count; i++) {
+        const struct disk_config *disk = &config->disks[i];
+        for (size_t j = 0; j < i; j++) {
+            const struct disk_config *other = &config->disks[j];
+            if (strcmp(disk->path, other->path) || (disk->read_only && other->read_only))
+                continue;
+            log_error("disk '%s' is given twice: both must be readonly then", disk->path);
+            return -EINVAL;
+        }
+    }
+    return 0;
+}
+
+static bool is_same_host_end(const struct net_config *a, const struct net_config *b)
+{
+    if (a->kind != b->kind)
+        return false;
+    if (a->kind == NET_KIND_FD)
+        return a->fd == b->fd;
+    return a->kind == NET_KIND_TAP && !strcmp(a->target, b->target);
+}
+
+static int check_net_pair(const struct net_config *net, const struct net_config *other)
+{
+    if (!memcmp(net->mac, other->mac, NET_MAC_LEN)) {
+        log_error("two network cards have the address %02x:%02x:%02x:%02x:%02x:%02x", net->mac[0],
+                  net->mac[1], net->mac[2], net->mac[3], net->mac[4], net->mac[5]);
+        return -EINVAL;
+    }
+    if (!is_same_host_end(net, other))
+        return 0;
+    if (net->kind == NET_KIND_FD)
+        log_error("--net=fd:%d is given twice", net->fd);
+    else
+        log_error("--net=tap:%s is given twice", net->target);
+    return -EINVAL;
+}
+
+static int check_nets(struct config *config)
+{
+    for (size_t i = 0; i < config->net_count; i++) {
+        struct net_config *net = &config->nets[i];
+
+        if (!net->has_mac)
+            make_mac(config->name, i, net->mac);
+        net->has_mac = true;
+        if (net->queue_pairs > 1 && net->kind != NET_KIND_TAP) {
+            log_error("--net: queues=%u needs a tap:IF: the other networks have one queue",
+                      net->queue_pairs);
+            return -EINVAL;
+        }
+        for (size_t j = 0; j < i; j++) {
+            int err = check_net_pair(net, &config->nets[j]);
+            if (err)
+                return err;
+        }
+    }
+    return 0;
+}
+
+static int check_cmdline(const struct config *config)
+{
+    AUTO_FREE
+    char *cmdline = config_cmdline(config);
+
+    if (!cmdline)
+        return log_errno(-ENOMEM, "kernel command line");
+    if (strlen(cmdline) >= LAYOUT_CMDLINE_MAX) {
+        log_error("the kernel command line has %zu bytes; there is room for %ju", strlen(cmdline),
+                  (uintmax_t)LAYOUT_CMDLINE_MAX - 1);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+int config_check(struct config *config)
+{
+    int err = config->name ? 0 : make_name(config);
+
+    if (!err)
+        err = check_memory_and_cpus(config);
+    if (!err)
+        err = resolve_terminal(config);
+    if (!err)
+        err = check_disks(config);
+    if (!err)
+        err = check_nets(config);
+    if (!err)
+        err = check_cmdline(config);
+    return err;
+}
+
+/* What the kernel is told unless --cmdline replaces it; the manual gives the reasons.
+ *
+ * The kernel opens the last console= as /dev/console, so the terminal's comes last. */
+char *config_cmdline(const struct config *config)
+{
+    bool has_hvc = config->console.kind != CONSOLE_NONE;
+    bool has_serial = config->serial.kind != CONSOLE_NONE;
+    bool hvc_last = config->console.kind == CONSOLE_TTY;
+    const char *append = config->append ? config->append : "";
+    char *text;
+
+    if (config->cmdline)
+        return strdup(config->cmdline);
+    if (asprintf(&text, "%s%s%spanic=%s%s%s", has_hvc && !hvc_last ? "console=hvc0 " : "",
+                 has_serial ? "console=ttyS0 " : "", hvc_last ? "console=hvc0 " : "",
+                 config->on_panic == ON_PANIC_EXIT ? "-1" : "0", *append ? " " : "", append) < 0)
+        return NULL;
+    return text;
+}

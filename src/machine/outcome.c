@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+/* How a machine ended, as an exit status and as JSON. */
+#include "machine/outcome.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "host/fd.h"
+#include "host/json.h"
+
+enum { SIGNAL_STATUS = 128 };
+
+/* The signal that a stopped machine counts as: the escape key is the terminal's interrupt. */
+static uint32_t stop_signal(const struct outcome *outcome)
+{
+    return outcome->value ? outcome->value : SIGINT;
+}
+
+int outcome_status(const struct outcome *outcome)
+{
+    switch (outcome->kind) {
+    case OUTCOME_POWEROFF:
+        return 0;
+    case OUTCOME_REBOOT:
+        return STATUS_REBOOT;
+    case OUTCOME_DEBUG_EXIT:
+        return (int)((outcome->value << 1 | 1) & 0xff);
+    case OUTCOME_GUEST_DOWN:
+        return STATUS_GUEST_DOWN;
+    case OUTCOME_PANIC:
+        return STATUS_PANIC;
+    case OUTCOME_TIMEOUT:
+        return STATUS_TIMEOUT;
+    case OUTCOME_STOPPED:
+        return (int)((SIGNAL_STATUS + stop_signal(outcome)) & 0xff);
+    case OUTCOME_NONE:
+    case OUTCOME_TOOL_ERROR:
+        break;
+    }
+    return STATUS_TOOL_ERROR;
+}
+
+const char *outcome_name(const struct outcome *outcome)
+{
+    switch (outcome->kind) {
+    case OUTCOME_POWEROFF:
+        return "poweroff";
+    case OUTCOME_REBOOT:
+        return "reboot";
+    case OUTCOME_DEBUG_EXIT:
+        return "exit";
+    case OUTCOME_GUEST_DOWN:
+        return "guest-down";
+    case OUTCOME_PANIC:
+        return "panic";
+    case OUTCOME_TIMEOUT:
+        return "timeout";
+    case OUTCOME_STOPPED:
+        return "signal";
+    case OUTCOME_NONE:
+    case OUTCOME_TOOL_ERROR:
+        break;
+    }
+    return "tool-error";
+}
+
+static int write_json(FILE *out, const struct outcome *outcome, const char *vm_name)
+{
+    struct json json;
+
+    json_init(&json, out, false);
+    json_begin_object(&json, NULL);
+    json_text(&json, "outcome", outcome_name(outcome));
+    json_number(&json, "status", (uint64_t)outcome_status(outcome));
+    if (outcome->kind == OUTCOME_STOPPED)
+        json_number(&json, "signal", stop_signal(outcome));
+    if (outcome->kind == OUTCOME_DEBUG_EXIT)
+        json_number(&json, "value", outcome->value);
+    json_text(&json, "name", vm_name);
+    json_number(&json, "duration_ms", outcome->duration_ms);
+    json_end_object(&json);
+    return fflush(out) || ferror(out) ? -EIO : 0;
+}
+
+/* A new file beside @path, open for writing, with the mode that a plain open() would give it. */
+static int open_beside(const char *path, char *name, size_t size, FILE **ret)
+{
+    if (snprintf(name, size, "%s.XXXXXX", path) >= (int)size)
+        return -ENAMETOOLONG;
+
+    AUTO_CLOSE
+    int fd = mkostemp(name, O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    mode_t mask = umask(0);
+    (void)umask(mask);
+    FILE *out = fchmod(fd, 0666 & ~mask) ? NULL : fdopen(fd, "w");
+    if (!out) {
+        int err = -errno;
+        (void)unlink(name);
+        return err;
+    }
+    (void)take_fd(&fd);
+    *ret = out;
+    return 0;
+}
+
+/* A device or a pipe cannot be renamed over: it is written to as it is. */
+static int write_in_place(const char *path, const struct outcome *outcome, const char *vm_name)
+{
+    FILE *out = fopen(path, "we");
+    if (!out)
+        return -errno;
+    int err = write_json(out, outcome, vm_name);
+    return fclose(out) && !err ? -errno : err;
+}
+
+int outcome_write(const struct outcome *outcome, const char *vm_name, const char *path)
+{
+    char name[PATH_MAX];
+    struct stat st;
+    FILE *out = NULL;
+
+    if (!stat(path, &st) && !S_ISREG(st.st_mode))
+        return S_ISDIR(st.st_mode) ? -EISDIR : write_in_place(path, outcome, vm_name);
+    int err = open_beside(path, name, sizeof(name), &out);
+    if (err)
+        return err;
+    err = write_json(out, outcome, vm_name);
+    if (fclose(out) && !err)
+        err = -errno;
+    if (!err && rename(name, path))
+        err = -errno;
+    if (err)
+        (void)unlink(name);
+    return err;
+}
