@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Looks for kernels where distributions and `hutch kernel pull` put them:
+ *
+ *   /boot/vmlinuz-RELEASE
+ *   /usr/lib/modules/RELEASE/vmlinuz     (or /lib, where that is not the same folder)
+ *   CACHE/kernels/PACKAGE_VERSION/boot/vmlinuz-RELEASE */
+#include "kernel_find.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "host/fd.h"
+#include "host/log.h"
+
+static const char image_prefix[] = "vmlinuz-";
+
+char *kernel_cache_folder(void)
+{
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    char *path;
+    int len = cache && *cache
+                  ? asprintf(&path, "%s/hutch/kernels", cache)
+                  : asprintf(&path, "%s/.cache/hutch/kernels", home && *home ? home : "/root");
+
+    return len < 0 ? NULL : path;
+}
+
+static int add_kernel(struct kernel_list *list, const char *release, const char *path,
+                      enum kernel_origin origin)
+{
+    struct kernel *grown = reallocarray(list->kernels, list->count + 1, sizeof(*grown));
+
+    if (!grown)
+        return -ENOMEM;
+    list->kernels = grown;
+    struct kernel *kernel = &grown[list->count++];
+    *kernel = (struct kernel){ strdup(release), strdup(path), origin };
+    return kernel->release && kernel->path ? 0 : -ENOMEM;
+}
+
+void kernel_list_fini(struct kernel_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        free(list->kernels[i].release);
+        free(list->kernels[i].path);
+    }
+    free(list->kernels);
+    *list = (struct kernel_list){ 0 };
+}
+
+static bool is_file(const char *path)
+{
+    struct stat st;
+
+    return !stat(path, &st) && S_ISREG(st.st_mode);
+}
+
+/* Calls @each with every visible name in @folder, until it fails. */
+static int for_each_name(const char *folder,
+                         int (*each)(struct kernel_list *, const char *folder, const char *name),
+                         struct kernel_list *list)
+{
+    DIR *dir = opendir(folder);
+    struct dirent *entry;
+    int err = 0;
+
+    if (!dir)
+        return 0;
+    while (!err && (entry = readdir(dir))) {
+        if (entry->d_name[0] != '.')
+            err = each(list, folder, entry->d_name);
+    }
+    (void)closedir(dir);
+    return err;
+}
+
+static int add_image(struct kernel_list *list, const char *folder, const char *name,
+                     enum kernel_origin origin)
+{
+    const char *release = name + sizeof(image_prefix) - 1;
+    char path[PATH_MAX];
+
+    if (strncmp(name, image_prefix, sizeof(image_prefix) - 1) || !isdigit((unsigned char)*release))
+        return 0;
+    if (snprintf(path, sizeof(path), "%s/%s", folder, name) >= (int)sizeof(path) || !is_file(path))
+        return 0;
+    return add_kernel(list, release, path, origin);
+}
+
+static int add_boot_image(struct kernel_list *list, const char *folder, const char *name)
+{
+    return add_image(list, folder, name, KERNEL_INSTALLED);
+}
+
+static int add_cached_image(struct kernel_list *list, const char *folder, const char *name)
+{
+    return add_image(list, folder, name, KERNEL_CACHED);
+}
+
+static int add_module_folder(struct kernel_list *list, const char *folder, const char *name)
+{
+    char path[PATH_MAX];
+
+    if (snprintf(path, sizeof(path), "%s/%s/vmlinuz", folder, name) >= (int)sizeof(path) ||
+        !is_file(path))
+        return 0;
+    return add_kernel(list, name, path, KERNEL_INSTALLED);
+}
+
+static int add_cache_folder(struct kernel_list *list, const char *folder, const char *name)
+{
+    char path[PATH_MAX];
+
+    if (snprintf(path, sizeof(path), "%s/%s/boot", folder, name) >= (int)sizeof(path))
+        return 0;
+    return for_each_name(path, add_cached_image, list);
+}
+
+/* Newest first; of the same release, what is installed. */
+static int compare_kernels(const void *a, const void *b)
+{
+    const struct kernel *left = a, *right = b;
+    int order = strverscmp(right->release, left->release);
+
+    return order ? order : (int)left->origin - (int)right->origin;
+}
+
+static int read_all(struct kernel_list *list)
+{
+    AUTO_FREE
+    char *cache = kernel_cache_folder();
+    char target[PATH_MAX];
+
+    int err = cache ? for_each_name("/boot", add_boot_image, list) : -ENOMEM;
+    if (!err)
+        err = for_each_name("/usr/lib/modules", add_module_folder, list);
+    if (!err && readlink("/lib", target, sizeof(target)) < 0)
+        err = for_each_name("/lib/modules", add_module_folder, list);
+    if (!err)
+        err = for_each_name(cache, add_cache_folder, list);
+    return err;
+}
+
+int kernel_list_read(struct kernel_list *ret)
+{
+    struct kernel_list list = { 0 };
+    int err = read_all(&list);
+
+    if (err) {
+        kernel_list_fini(&list);
+        return err;
+    }
+    if (list.count)
+        qsort(list.kernels, list.count, sizeof(*list.kernels), compare_kernels);
+    *ret = list;
+    return 0;
+}
+
+/* "6.1" is a beginning of "6.1.0-1-amd64", but not of "6.12.1". */
+static bool is_beginning(const char *release, const char *wanted)
+{
+    size_t len = strlen(wanted);
+
+    return !strncmp(release, wanted, len) &&
+           !(isdigit((unsigned char)release[len]) && isdigit((unsigned char)wanted[len - 1]));
+}
+
+static const struct kernel *find_release(const struct kernel_list *list, const char *wanted)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (!strcmp(list->kernels[i].release, wanted))
+            return &list->kernels[i];
+    }
+    for (size_t i = 0; i < list->count; i++) {
+        if (is_beginning(list->kernels[i].release, wanted))
+            return &list->kernels[i];
+    }
+    return NULL;
+}
+
+static const struct kernel *find_newest_cached(const struct kernel_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (list->kernels[i].origin == KERNEL_CACHED)
+            return &list->kernels[i];
+    }
+    return NULL;
+}
+
+static const struct kernel *find_default(const struct kernel_list *list)
+{
+    const struct kernel *found = find_newest_cached(list);
+
+    if (!found)
+        log_error("no kernel: name one with -k FILE, or get one with `hutch kernel pull`");
+    return found;
+}
+
+static const struct kernel *find_host(const struct kernel_list *list)
+{
+    struct utsname name;
+    (void)uname(&name);
+
+    for (size_t i = 0; i < list->count; i++) {
+        if (!strcmp(list->kernels[i].release, name.release) &&
+            list->kernels[i].origin == KERNEL_INSTALLED)
+            return &list->kernels[i];
+    }
+    log_error("kernel 'host': the image of the running kernel, %s, is neither in /boot nor in "
+              "/usr/lib/modules; name another with -k FILE, or get one with `hutch kernel pull`",
+              name.release);
+    return NULL;
+}
+
+static const struct kernel *find_version(const struct kernel_list *list, const char *wanted)
+{
+    const struct kernel *found = find_release(list, wanted);
+
+    if (!found)
+        log_error("kernel '%s': neither a file nor a release that is installed or was pulled; "
+                  "`hutch kernel ls` lists those, `hutch kernel pull` gets one",
+                  wanted);
+    return found;
+}
+
+static int resolve_by_name(char **kernel)
+{
+    struct kernel_list list;
+    const struct kernel *found;
+    char *path = NULL;
+
+    int err = kernel_list_read(&list);
+    if (err)
+        return log_errno(err, "list of kernels");
+    if (!*kernel)
+        found = find_default(&list);
+    else if (!strcmp(*kernel, "host"))
+        found = find_host(&list);
+    else
+        found = find_version(&list, *kernel);
+    if (found) {
+        path = strdup(found->path);
+        err = path ? 0 : -ENOMEM;
+    } else {
+        err = -ENOENT;
+    }
+    kernel_list_fini(&list);
+    if (path) {
+        free(*kernel);
+        *kernel = path;
+    }
+    return err;
+}
+
+int kernel_resolve(char **kernel)
+{
+    bool is_path =
+        *kernel && strcmp(*kernel, "host") && (strchr(*kernel, '/') || !access(*kernel, F_OK));
+    int err = is_path ? 0 : resolve_by_name(kernel);
+
+    if (!err && access(*kernel, R_OK) && errno == EACCES) {
+        log_error("kernel '%s': we may not read it; make it readable (`sudo chmod a+r`), or get "
+                  "one with `hutch kernel pull`",
+                  *kernel);
+        return -EACCES;
+    }
+    return err;
+}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Which kernels there are: those that the host has installed, and those in hutch's cache. */
+#pragma once
+
+#include <stddef.h>
+
+enum kernel_origin { KERNEL_INSTALLED, KERNEL_CACHED };
+
+struct kernel {
+    char *release; /* as uname -r would say */
+    char *path;    /* of the image */
+    enum kernel_origin origin;
+};
+
+struct kernel_list {
+    struct kernel *kernels; /* the newest release first; installed before cached */
+    size_t count;
+};
+
+/* Finds them all. A folder that is not there has none. Returns 0 or -ENOMEM. */
+int kernel_list_read(struct kernel_list *ret);
+void kernel_list_fini(struct kernel_list *list);
+
+/* The cache's folder for kernels, made from XDG_CACHE_HOME or HOME; the caller's to free. */
+char *kernel_cache_folder(void);
+
+/* Turns what -k was given into the path of an image: a file, "host", a release or its beginning;
+ * NULL stands for the newest kernel in the cache. Logs what is wrong and the way out.
+ * Returns 0 or -errno; *@kernel is untouched on failure. */
+int kernel_resolve(char **kernel);

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+/* `hutch run`: from the command line to a running machine, and back to an exit status. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "cli/cli.h"
+#include "cli_private.h"
+#include "dry_run.h"
+#include "host/log.h"
+#include "kernel_find.h"
+#include "machine/config.h"
+#include "machine/machine.h"
+#include "machine/outcome.h"
+
+/* Whether all that can be found wrong before a machine exists is right. Logs what is not. */
+static int prepare(struct config *config)
+{
+    int err = kernel_resolve(&config->kernel);
+
+    return err ? err : config_check(config);
+}
+
+static int run(struct config *config)
+{
+    struct outcome outcome = { .kind = OUTCOME_TOOL_ERROR };
+
+    int err = prepare(config);
+    if (!err && config->dry_run) {
+        dry_run_print(config);
+        return cli_finish_output(0);
+    }
+    if (!err)
+        machine_run(config, &outcome);
+    if (config->result_path) {
+        err = outcome_write(&outcome, config->name, config->result_path);
+        if (err) {
+            (void)log_errno(err, "result '%s'", config->result_path);
+            return STATUS_TOOL_ERROR;
+        }
+    }
+    return outcome_status(&outcome);
+}
+
+static int parse_and_run(int argc, char **argv, struct config *config)
+{
+    int count, status = cli_parse("run", argc, argv, config, argc, &count);
+
+    if (status >= 0)
+        return status;
+    if (count)
+        return cli_usage_error("run takes no COMMAND ('%s'): it boots a machine from a "
+                               "kernel of yours: -k FILE; `hutch help run` has more",
+                               argv[0]);
+    return run(config);
+}
+
+int cli_run(int argc, char **argv)
+{
+    struct config config;
+
+    if (config_init(&config)) {
+        log_error("out of memory");
+        return STATUS_TOOL_ERROR;
+    }
+    int status = parse_and_run(argc, argv, &config);
+    config_fini(&config);
+    return status;
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The verbs. */
+#include "cli/cli.h"
+#include "options.h"
+
+const struct verb verbs[] = {
+    { .name = "run",
+      .operands = "",
+      .summary = "boot a machine from a kernel of yours",
+      .details =
+          "SIZE takes K, M, G or T and counts MiB without; TIME takes ms, s, m or h and counts\n"
+          "seconds without. HUTCH_CPUS, HUTCH_MEMORY ... set other defaults.\n"
+          "Exit status: 0 power-off, 120 reboot, 121 guest down, 122 panic, 124 timeout,\n"
+          "125 hutch failed; hutch(1) has the rest.\n",
+      .run = cli_run,
+      .options = run_options,
+      .stops_at_operand = true },
+    { .name = "version", .operands = "", .summary = "print the version", .run = cli_version },
+    { .name = "help",
+      .operands = "[VERB]",
+      .summary = "print the verbs, or the options of one",
+      .run = cli_help },
+    { .name = "completion",
+      .operands = "bash|zsh|fish",
+      .summary = "print the completions for a shell",
+      .run = cli_completion,
+      .words = "bash zsh fish" },
+    { 0 },
+};

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+/* hutch: picks the verb. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli_private.h"
+#include "host/log.h"
+#include "machine/outcome.h"
+
+/* HUTCH_LOG=error, warn, info or debug: what to show of our own words. */
+static void set_log_level(void)
+{
+    static const char *const names[] = { "error", "warn", "info", "debug" };
+    const char *wanted = getenv("HUTCH_LOG");
+
+    for (int i = 0; wanted && i < 4; i++) {
+        if (!strcmp(wanted, names[i]))
+            log_set_level((enum log_level)i);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    set_log_level();
+    if (argc < 2) {
+        help_print_overview(stderr);
+        return STATUS_TOOL_ERROR;
+    }
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
+        argv[1] = "help";
+    if (!strcmp(argv[1], "--version"))
+        argv[1] = "version";
+
+    const struct verb *verb = verb_find(argv[1]);
+    if (verb)
+        return verb->run(argc - 1, argv + 1);
+    if (argv[1][0] == '-')
+        return cli_usage_error("'%s' stands before the verb: hutch VERB [OPTIONS]", argv[1]);
+    const char *meant = verb_suggest(argv[1]);
+    if (meant)
+        return cli_usage_error("no verb '%s'; did you mean '%s'?", argv[1], meant);
+    return cli_usage_error("no verb '%s'; `hutch help` lists them", argv[1]);
+}
