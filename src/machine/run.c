@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <time.h>
@@ -112,9 +113,13 @@ static int start_vcpus(struct machine *machine)
         err = pthread_attr_setstacksize(&attr, VCPU_STACK_SIZE);
     for (unsigned i = 0; !err && i < machine->vcpu_count; i++) {
         struct vcpu_thread *self = &machine->vcpus[i];
+        char name[16]; /* what the kernel keeps of it */
 
         err = pthread_create(&self->thread, &attr, run_vcpu, self);
         self->is_started = err == 0;
+        (void)snprintf(name, sizeof(name), "vcpu %u", i);
+        if (!err)
+            (void)pthread_setname_np(self->thread, name);
     }
     pthread_attr_destroy(&attr);
     return err ? log_errno(-err, "a thread for each of %u vCPUs", machine->vcpu_count) : 0;

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The terminal is put back whatever ends the process: children with a terminal of their own. */
+#include "host/terminal.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "host/fd.h"
+
+/* A pseudo-terminal, and its mode before anybody touched it. */
+struct pty {
+    int controller, terminal;
+    struct termios before;
+};
+
+static int set_up(void **state)
+{
+    struct pty *pty = calloc(1, sizeof(*pty));
+
+    pty->controller = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (pty->controller < 0 || grantpt(pty->controller) || unlockpt(pty->controller))
+        return -1;
+    pty->terminal = open(ptsname(pty->controller), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    *state = pty;
+    return tcgetattr(pty->terminal, &pty->before);
+}
+
+static int tear_down(void **state)
+{
+    struct pty *pty = *state;
+
+    fd_close(&pty->terminal);
+    fd_close(&pty->controller);
+    free(pty);
+    return 0;
+}
+
+/* Runs @end in a child that made the terminal raw and found it so. Returns its wait status. */
+static int end_child(struct pty *pty, void (*end)(void))
+{
+    pid_t child = fork();
+
+    if (child == 0) {
+        struct rlimit no_core = { 0, 0 };
+        struct termios now;
+
+        (void)setrlimit(RLIMIT_CORE, &no_core);
+        if (terminal_make_raw(pty->terminal) || tcgetattr(pty->terminal, &now))
+            _exit(99);
+        if (now.c_lflag & (ICANON | ECHO | ISIG))
+            _exit(98);
+        end();
+        _exit(97);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return status;
+}
+
+static void assert_put_back(struct pty *pty)
+{
+    struct termios after;
+
+    assert_int_equal(tcgetattr(pty->terminal, &after), 0);
+    assert_int_equal(after.c_lflag, pty->before.c_lflag);
+    assert_int_equal(after.c_iflag, pty->before.c_iflag);
+    assert_int_equal(after.c_oflag, pty->before.c_oflag);
+}
+
+static void end_by_exit(void)
+{
+    exit(3);
+}
+
+static void end_by_restoring(void)
+{
+    terminal_restore();
+    _exit(4);
+}
+
+static void end_by_fault(void)
+{
+    (void)raise(SIGSEGV);
+}
+
+static void end_by_abort(void)
+{
+    abort();
+}
+
+static void is_put_back_by_exit(void **state)
+{
+    int status = end_child(*state, end_by_exit);
+
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 3);
+    assert_put_back(*state);
+}
+
+static void is_put_back_on_request(void **state)
+{
+    int status = end_child(*state, end_by_restoring);
+
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 4);
+    assert_put_back(*state);
+}
+
+static void is_put_back_by_a_fault_which_still_kills(void **state)
+{
+    int status = end_child(*state, end_by_fault);
+
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+    assert_put_back(*state);
+}
+
+static void is_put_back_by_abort(void **state)
+{
+    int status = end_child(*state, end_by_abort);
+
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    assert_put_back(*state);
+}
+
+static void a_pipe_is_no_terminal(void **state)
+{
+    int ends[2];
+    uint16_t columns, rows;
+    (void)state;
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+
+    assert_true(terminal_make_raw(ends[0]) < 0);
+    assert_false(terminal_size(ends[0], &columns, &rows));
+
+    fd_close(&ends[0]);
+    fd_close(&ends[1]);
+}
+
+int main(void)
+{
+#define TERMINAL_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TERMINAL_TEST(is_put_back_by_exit),
+        TERMINAL_TEST(is_put_back_on_request),
+        TERMINAL_TEST(is_put_back_by_a_fault_which_still_kills),
+        TERMINAL_TEST(is_put_back_by_abort),
+        cmocka_unit_test(a_pipe_is_no_terminal),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
