@@ -1,0 +1,713 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Image files on a real file system, by each engine. */
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+#include "block_harness.h"
+#include "host/log.h"
+#include "virtio/block_engine.h"
+
+enum { IMAGE_SIZE = 1024 * 1024, MAX_REQUESTS = 64 };
+
+/* A back-end, the loop that it answers on, and the answers. */
+struct rig {
+    struct loop *loop;
+    pthread_mutex_t guard;
+    struct block_backend *backend;
+    unsigned outstanding, batches;
+};
+
+struct job {
+    struct block_request request;
+    struct iovec iov[4];
+    struct rig *rig;
+    int err; /* 1: not done yet */
+};
+
+static char dir[PATH_MAX], image[PATH_MAX];
+
+static int make_scratch(void **state)
+{
+    (void)state;
+    scratch_make(dir);
+    scratch_path(image, dir, "disk.img");
+    return 0;
+}
+
+static int remove_scratch(void **state)
+{
+    (void)state;
+    unlink(image);
+    return rmdir(dir);
+}
+
+static int make_image(void **state)
+{
+    (void)state;
+    image_make(image, IMAGE_SIZE);
+    return 0;
+}
+
+static void note_done(struct block_request *request, int err)
+{
+    struct job *job = (struct job *)request;
+
+    assert_int_equal(job->err, 1);
+    job->err = err;
+    job->rig->outstanding--;
+}
+
+static void note_batch(void *ctx)
+{
+    struct rig *rig = ctx;
+
+    rig->batches++;
+    if (rig->outstanding == 0)
+        loop_stop(rig->loop);
+}
+
+static void rig_open(struct rig *rig, const struct block_file_params *params)
+{
+    struct block_events events = { .batch_done = note_batch, .ctx = rig };
+
+    memset(rig, 0, sizeof(*rig));
+    pthread_mutex_init(&rig->guard, NULL);
+    assert_int_equal(loop_create(&rig->loop), 0);
+    assert_int_equal(block_file_open(params, &rig->backend), 0);
+    assert_int_equal(rig->backend->ops->attach(rig->backend, rig->loop, &rig->guard, &events), 0);
+}
+
+static void rig_close(struct rig *rig)
+{
+    rig->backend->ops->destroy(rig->backend);
+    loop_destroy(rig->loop);
+    pthread_mutex_destroy(&rig->guard);
+}
+
+static void job_init(struct job *job, enum block_op op, uint64_t offset, void *buf, size_t len)
+{
+    *job = (struct job){ .err = 1 };
+    job->iov[0] = (struct iovec){ buf, len };
+    job->request = (struct block_request){
+        .op = op, .offset = offset, .len = len, .iov = job->iov, .iov_count = 1, .done = note_done
+    };
+}
+
+static void rig_submit(struct rig *rig, struct job *job)
+{
+    job->rig = rig;
+    rig->outstanding++;
+    rig->backend->ops->submit(rig->backend, &job->request);
+}
+
+static void rig_flush(struct rig *rig)
+{
+    pthread_mutex_lock(&rig->guard);
+    rig->backend->ops->flush_submissions(rig->backend);
+    pthread_mutex_unlock(&rig->guard);
+}
+
+static void rig_wait(struct rig *rig)
+{
+    rig_flush(rig);
+    while (rig->outstanding > 0)
+        assert_int_equal(loop_run(rig->loop), 0);
+}
+
+/* One request from start to end. */
+static int rig_do(struct rig *rig, enum block_op op, uint64_t offset, void *buf, size_t len)
+{
+    struct job job;
+
+    job_init(&job, op, offset, buf, len);
+    rig_submit(rig, &job);
+    rig_wait(rig);
+    return job.err;
+}
+
+static const enum block_engine engines[] = { BLOCK_ENGINE_THREADS, BLOCK_ENGINE_URING };
+
+/* Whether @engine can be had; a host may forbid io_uring. */
+static bool engine_works(enum block_engine engine)
+{
+    struct block_file_params params = { .path = image, .read_only = true, .engine = engine };
+    struct block_backend *backend;
+
+    if (block_file_open(&params, &backend))
+        return false;
+    backend->ops->destroy(backend);
+    return true;
+}
+
+/* Runs @check with a back-end of each engine on a fresh image. */
+static void with_each_engine(enum block_cache cache, void (*check)(struct rig *rig))
+{
+    unsigned seen = 0;
+
+    for (unsigned i = 0; i < sizeof(engines) / sizeof(engines[0]); i++) {
+        struct block_file_params params = { .path = image, .cache = cache, .engine = engines[i] };
+        struct rig rig;
+
+        image_make(image, IMAGE_SIZE);
+        if (!engine_works(engines[i]))
+            continue;
+        rig_open(&rig, &params);
+        check(&rig);
+        rig_close(&rig);
+        seen++;
+    }
+    assert_true(seen > 0);
+}
+
+/* --- opening --- */
+
+static int open_file(const char *path, bool read_only)
+{
+    struct block_file_params params = { .path = path, .read_only = read_only };
+    struct block_backend *backend;
+    int err = block_file_open(&params, &backend);
+
+    if (!err)
+        backend->ops->destroy(backend);
+    return err;
+}
+
+static void a_disk_has_the_size_of_its_file(void **state)
+{
+    struct block_file_params params = { .path = image };
+    struct block_backend *backend;
+    (void)state;
+
+    assert_int_equal(block_file_open(&params, &backend), 0);
+
+    assert_int_equal(backend->sector_count, IMAGE_SIZE / SECTOR_SIZE);
+    assert_int_equal(backend->block_size, SECTOR_SIZE);
+    assert_false(backend->read_only);
+    assert_true(backend->has_volatile_cache);
+    assert_true(backend->can_write_zeroes);
+    backend->ops->destroy(backend);
+}
+
+static void refuses_what_is_not_there(void **state)
+{
+    char path[PATH_MAX];
+    (void)state;
+    scratch_path(path, dir, "missing.img");
+    assert_int_equal(open_file(path, false), -ENOENT);
+}
+
+static void refuses_a_directory(void **state)
+{
+    (void)state;
+    assert_int_equal(open_file(dir, false), -EISDIR);
+}
+
+static void refuses_a_character_device(void **state)
+{
+    (void)state;
+    assert_int_equal(open_file("/dev/zero", true), -ENOTBLK);
+}
+
+static void refuses_a_pipe_without_waiting_for_its_writer(void **state)
+{
+    char path[PATH_MAX];
+    (void)state;
+    scratch_path(path, dir, "pipe");
+    assert_int_equal(mkfifo(path, 0600), 0);
+
+    assert_int_equal(open_file(path, true), -ENOTBLK);
+    unlink(path);
+}
+
+static void refuses_an_empty_file(void **state)
+{
+    (void)state;
+    image_make(image, 0);
+    assert_int_equal(open_file(image, false), -EINVAL);
+}
+
+static void refuses_half_a_sector(void **state)
+{
+    (void)state;
+    image_make(image, SECTOR_SIZE + 1);
+    assert_int_equal(open_file(image, false), -EINVAL);
+}
+
+static void refuses_what_it_has_no_permission_for(void **state)
+{
+    int status;
+    (void)state;
+    if (geteuid() != 0) {
+        assert_int_equal(chmod(image, 0), 0);
+        assert_int_equal(open_file(image, false), -EACCES);
+        return;
+    }
+    pid_t child = fork();
+    if (child == 0) /* root may read anything; nobody may not */
+        _exit(setresuid(65534, 65534, 65534) < 0 || open_file(image, false) != -EACCES);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+static void refuses_a_disk_beyond_the_file_size_limit(void **state)
+{
+    struct rlimit before, small = { .rlim_cur = IMAGE_SIZE / 2 };
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small.rlim_max = before.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+
+    int err = open_file(image, false);
+    int read_only_err = open_file(image, true);
+
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(err, -EFBIG);
+    assert_int_equal(read_only_err, 0);
+}
+
+/* --- locks --- */
+
+static void a_disk_open_for_writing_cannot_be_opened_again(void **state)
+{
+    struct block_file_params params = { .path = image };
+    struct block_backend *first, *second = NULL;
+    (void)state;
+    assert_int_equal(block_file_open(&params, &first), 0);
+
+    assert_int_equal(block_file_open(&params, &second), -EAGAIN);
+    params.read_only = true;
+    assert_int_equal(block_file_open(&params, &second), -EAGAIN);
+
+    first->ops->destroy(first);
+    assert_int_equal(block_file_open(&params, &second), 0);
+    second->ops->destroy(second);
+}
+
+static void readers_share_a_disk(void **state)
+{
+    struct block_file_params params = { .path = image, .read_only = true };
+    struct block_backend *first, *second;
+    (void)state;
+    assert_int_equal(block_file_open(&params, &first), 0);
+    assert_int_equal(block_file_open(&params, &second), 0);
+    second->ops->destroy(second);
+
+    params.read_only = false;
+    assert_int_equal(block_file_open(&params, &second), -EAGAIN);
+    first->ops->destroy(first);
+}
+
+static void the_holder_of_a_lock_is_found(void **state)
+{
+    struct block_file_params params = { .path = image };
+    struct block_backend *first;
+    pid_t holder = 0;
+    (void)state;
+    assert_int_equal(block_file_open(&params, &first), 0);
+    int fd = open(image, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+
+    assert_int_equal(block_lock(fd, false, &holder), -EAGAIN);
+
+    assert_int_equal(holder, getpid());
+    close(fd);
+    first->ops->destroy(first);
+}
+
+/* --- reading and writing --- */
+
+static void check_write_and_read(struct rig *rig)
+{
+    uint8_t out[8 * SECTOR_SIZE], in[8 * SECTOR_SIZE];
+
+    memset(out, 0xa5, sizeof(out));
+    assert_int_equal(rig_do(rig, BLOCK_WRITE, 4096, out, sizeof(out)), 0);
+    assert_int_equal(rig_do(rig, BLOCK_FLUSH, 0, NULL, 0), 0);
+    assert_int_equal(rig_do(rig, BLOCK_READ, 4096, in, sizeof(in)), 0);
+
+    assert_memory_equal(in, out, sizeof(in));
+    memset(in, 0, sizeof(in));
+    image_read(image, 4096, in, sizeof(in));
+    assert_memory_equal(in, out, sizeof(in));
+    assert_int_equal(rig_do(rig, BLOCK_READ, 0, in, SECTOR_SIZE), 0);
+    assert_int_equal(in[0], 1);
+}
+
+static void what_was_written_is_read_back(void **state)
+{
+    (void)state;
+    with_each_engine(BLOCK_CACHE_WRITEBACK, check_write_and_read);
+    with_each_engine(BLOCK_CACHE_UNSAFE, check_write_and_read);
+}
+
+static void check_many(struct rig *rig)
+{
+    static struct job jobs[MAX_REQUESTS];
+    static uint8_t bufs[MAX_REQUESTS][SECTOR_SIZE];
+
+    for (unsigned i = 0; i < MAX_REQUESTS; i++) {
+        job_init(&jobs[i], BLOCK_READ, i * SECTOR_SIZE, bufs[i], SECTOR_SIZE);
+        rig_submit(rig, &jobs[i]);
+    }
+    assert_int_equal(rig->outstanding, MAX_REQUESTS);
+    rig_wait(rig);
+
+    for (unsigned i = 0; i < MAX_REQUESTS; i++) {
+        assert_int_equal(jobs[i].err, 0);
+        assert_int_equal(bufs[i][0], i + 1);
+        assert_int_equal(bufs[i][SECTOR_SIZE - 1], i + 1);
+    }
+}
+
+static void many_requests_run_at_once(void **state)
+{
+    (void)state;
+    with_each_engine(BLOCK_CACHE_WRITEBACK, check_many);
+    with_each_engine(BLOCK_CACHE_NONE, check_many);
+}
+
+static void check_vectors(struct rig *rig)
+{
+    uint8_t a[SECTOR_SIZE], b[100], c[2 * SECTOR_SIZE - 100];
+    struct job job;
+
+    job_init(&job, BLOCK_READ, 2 * SECTOR_SIZE, a, sizeof(a));
+    job.iov[1] = (struct iovec){ b, sizeof(b) };
+    job.iov[2] = (struct iovec){ c, sizeof(c) };
+    job.request.iov_count = 3;
+    job.request.len = 3 * SECTOR_SIZE;
+    rig_submit(rig, &job);
+    rig_wait(rig);
+
+    assert_int_equal(job.err, 0);
+    assert_int_equal(a[0], 3);
+    assert_int_equal(b[0], 4);
+    assert_int_equal(c[SECTOR_SIZE - 100 - 1], 4);
+    assert_int_equal(c[SECTOR_SIZE - 100], 5);
+}
+
+static void data_is_spread_over_several_buffers(void **state)
+{
+    (void)state;
+    with_each_engine(BLOCK_CACHE_WRITEBACK, check_vectors);
+    with_each_engine(BLOCK_CACHE_NONE, check_vectors);
+}
+
+/* 3 MiB: more than one step of copying, at an address that suits no device. */
+static void check_misaligned(struct rig *rig)
+{
+    const size_t len = IMAGE_SIZE - SECTOR_SIZE;
+    uint8_t *block = malloc(len + 4096), *buf = block + 1;
+
+    assert_int_equal(rig_do(rig, BLOCK_READ, 0, buf, len), 0);
+    assert_int_equal(buf[0], 1);
+    assert_int_equal(buf[len - 1], (uint8_t)(len / SECTOR_SIZE));
+    memset(buf, 0x77, len);
+    assert_int_equal(rig_do(rig, BLOCK_WRITE, SECTOR_SIZE, buf, len), 0);
+
+    uint8_t last;
+    image_read(image, IMAGE_SIZE - 1, &last, 1);
+    assert_int_equal(last, 0x77);
+    free(block);
+}
+
+static void buffers_may_have_any_alignment_under_direct_io(void **state)
+{
+    (void)state;
+    with_each_engine(BLOCK_CACHE_NONE, check_misaligned);
+    with_each_engine(BLOCK_CACHE_NONE, check_write_and_read);
+}
+
+static void check_discard(struct rig *rig)
+{
+    uint8_t byte;
+    struct stat before, after;
+
+    if (!rig->backend->can_discard)
+        skip();
+    assert_int_equal(stat(image, &before), 0);
+    assert_int_equal(rig_do(rig, BLOCK_DISCARD, IMAGE_SIZE / 2, NULL, IMAGE_SIZE / 2), 0);
+
+    assert_int_equal(stat(image, &after), 0);
+    assert_int_equal(after.st_size, IMAGE_SIZE);
+    assert_true(after.st_blocks < before.st_blocks);
+    image_read(image, IMAGE_SIZE / 2 - 1, &byte, 1);
+    assert_int_not_equal(byte, 0);
+}
+
+static void discarding_gives_space_back(void **state)
+{
+    (void)state;
+    with_each_engine(BLOCK_CACHE_WRITEBACK, check_discard);
+}
+
+static void check_zeroes(struct rig *rig)
+{
+    static uint8_t data[IMAGE_SIZE];
+
+    for (unsigned may_unmap = 0; may_unmap < 2; may_unmap++) {
+        struct job job;
+
+        image_make(image, IMAGE_SIZE);
+        job_init(&job, BLOCK_WRITE_ZEROES, SECTOR_SIZE, NULL, IMAGE_SIZE - 2 * SECTOR_SIZE);
+        job.request.may_unmap = may_unmap;
+        rig_submit(rig, &job);
+        rig_wait(rig);
+
+        assert_int_equal(job.err, 0);
+        image_read(image, 0, data, sizeof(data));
+        assert_int_equal(data[SECTOR_SIZE - 1], 1);
+        for (size_t i = SECTOR_SIZE; i < IMAGE_SIZE - SECTOR_SIZE; i++)
+            assert_int_equal(data[i], 0);
+        assert_int_not_equal(data[IMAGE_SIZE - SECTOR_SIZE], 0);
+    }
+}
+
+static void zeroes_are_written(void **state)
+{
+    (void)state;
+    with_each_engine(BLOCK_CACHE_WRITEBACK, check_zeroes);
+    with_each_engine(BLOCK_CACHE_NONE, check_zeroes);
+}
+
+static void zeroes_are_written_by_hand_where_the_file_system_cannot(void **state)
+{
+    static uint8_t data[IMAGE_SIZE];
+    struct block_request request = { .op = BLOCK_WRITE_ZEROES, .offset = 512, .len = 700 * 1024 };
+    struct block_target target = { .fd = open(image, O_RDWR | O_CLOEXEC) };
+    atomic_bool stop = false;
+    (void)state;
+    atomic_init(&target.cannot_punch, true);
+    atomic_init(&target.cannot_zero_range, true);
+
+    assert_int_equal(block_target_run(&target, &request, &stop), 0);
+
+    close(target.fd);
+    image_read(image, 0, data, sizeof(data));
+    for (size_t i = 512; i < 512 + 700 * 1024; i++)
+        assert_int_equal(data[i], 0);
+    assert_int_not_equal(data[511], 0);
+    assert_int_not_equal(data[512 + 700 * 1024], 0);
+}
+
+/* --- a file that changes under us --- */
+
+static void check_shrunk(struct rig *rig)
+{
+    uint8_t buf[4 * SECTOR_SIZE];
+
+    assert_int_equal(truncate(image, IMAGE_SIZE / 2 + 100), 0);
+
+    assert_int_equal(rig_do(rig, BLOCK_READ, IMAGE_SIZE - sizeof(buf), buf, sizeof(buf)), -ENODATA);
+    /* Across the end. */
+    assert_int_equal(rig_do(rig, BLOCK_READ, IMAGE_SIZE / 2 - SECTOR_SIZE, buf, sizeof(buf)),
+                     -ENODATA);
+    /* Before it. */
+    assert_int_equal(rig_do(rig, BLOCK_READ, IMAGE_SIZE / 2 - sizeof(buf), buf, sizeof(buf)), 0);
+    /* Writing makes it longer again. */
+    assert_int_equal(rig_do(rig, BLOCK_WRITE, IMAGE_SIZE - sizeof(buf), buf, sizeof(buf)), 0);
+    assert_int_equal(rig_do(rig, BLOCK_READ, IMAGE_SIZE - sizeof(buf), buf, sizeof(buf)), 0);
+}
+
+static void what_a_shrunk_file_has_lost_is_an_error(void **state)
+{
+    (void)state;
+    with_each_engine(BLOCK_CACHE_WRITEBACK, check_shrunk);
+    with_each_engine(BLOCK_CACHE_NONE, check_shrunk);
+}
+
+static void check_grown(struct rig *rig)
+{
+    uint8_t buf[SECTOR_SIZE];
+
+    assert_int_equal(truncate(image, 2 * IMAGE_SIZE), 0);
+
+    assert_int_equal(rig->backend->sector_count, IMAGE_SIZE / SECTOR_SIZE);
+    assert_int_equal(rig_do(rig, BLOCK_READ, IMAGE_SIZE - SECTOR_SIZE, buf, SECTOR_SIZE), 0);
+}
+
+static void a_file_that_grows_changes_nothing(void **state)
+{
+    (void)state;
+    with_each_engine(BLOCK_CACHE_WRITEBACK, check_grown);
+}
+
+/* A full disk, without one: the limit came down after opening. Our program ignores SIGXFSZ here;
+ * the threads block it anyway. */
+static void check_no_room(struct rig *rig)
+{
+    struct rlimit before, small = { .rlim_cur = IMAGE_SIZE / 2 };
+    uint8_t buf[SECTOR_SIZE] = { 0 };
+
+    assert_int_equal(truncate(image, IMAGE_SIZE / 2), 0);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small.rlim_max = before.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    int err = rig_do(rig, BLOCK_WRITE, IMAGE_SIZE - SECTOR_SIZE, buf, sizeof(buf));
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+
+    assert_int_equal(err, -EFBIG);
+    assert_int_equal(rig_do(rig, BLOCK_WRITE, IMAGE_SIZE - SECTOR_SIZE, buf, sizeof(buf)), 0);
+}
+
+static void a_host_without_room_is_an_error_and_no_more(void **state)
+{
+    (void)state;
+    signal(SIGXFSZ, SIG_IGN);
+    with_each_engine(BLOCK_CACHE_WRITEBACK, check_no_room);
+    signal(SIGXFSZ, SIG_DFL);
+}
+
+static void threads_survive_the_file_size_limit_without_help(void **state)
+{
+    struct block_file_params params = { .path = image, .engine = BLOCK_ENGINE_THREADS };
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, &params);
+    check_no_room(&rig);
+    rig_close(&rig);
+}
+
+/* --- engines --- */
+
+static void requests_under_way_are_waited_for_when_a_disk_goes(void **state)
+{
+    static struct job jobs[MAX_REQUESTS];
+    static uint8_t buf[IMAGE_SIZE / 2];
+    (void)state;
+
+    for (unsigned e = 0; e < sizeof(engines) / sizeof(engines[0]); e++)
+        for (enum block_cache cache = BLOCK_CACHE_WRITEBACK; cache <= BLOCK_CACHE_NONE; cache++) {
+            struct block_file_params params = {
+                .path = image, .cache = cache, .engine = engines[e]
+            };
+            struct rig rig;
+
+            if (!engine_works(engines[e]))
+                continue;
+            rig_open(&rig, &params);
+            for (unsigned i = 0; i < MAX_REQUESTS; i++) {
+                job_init(&jobs[i], BLOCK_WRITE, 0, buf, sizeof(buf));
+                rig_submit(&rig, &jobs[i]);
+                if (i == MAX_REQUESTS / 2)
+                    rig_flush(&rig);
+            }
+            unsigned batches = rig.batches;
+            rig_close(&rig);
+            assert_int_equal(rig.batches, batches);
+        }
+}
+
+/* Makes io_uring_setup() fail as Docker's seccomp profile does. */
+static bool forbid_io_uring(void)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = { .len = sizeof(filter) / sizeof(filter[0]), .filter = filter };
+
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+static void threads_take_over_where_io_uring_is_forbidden(void **state)
+{
+    int status;
+    (void)state;
+    pid_t child = fork();
+    if (child == 0) {
+        struct block_file_params params = { .path = image };
+        struct rig rig;
+
+        if (!forbid_io_uring() || engine_works(BLOCK_ENGINE_URING))
+            _exit(1);
+        rig_open(&rig, &params);
+        check_write_and_read(&rig);
+        rig_close(&rig);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+static unsigned count_threads(void)
+{
+    char line[256];
+    unsigned count = 0;
+    FILE *file = fopen("/proc/self/status", "re");
+
+    assert_non_null(file);
+    while (fgets(line, sizeof(line), file))
+        if (sscanf(line, "Threads: %u", &count) == 1)
+            break;
+    fclose(file);
+    return count;
+}
+
+static void an_unused_disk_has_no_threads(void **state)
+{
+    struct block_file_params params = { .path = image };
+    uint8_t buf[SECTOR_SIZE];
+    struct rig rig;
+    (void)state;
+    unsigned before = count_threads();
+
+    rig_open(&rig, &params);
+    assert_int_equal(count_threads(), before);
+    assert_int_equal(rig_do(&rig, BLOCK_READ, 0, buf, sizeof(buf)), 0);
+    assert_int_equal(rig_do(&rig, BLOCK_FLUSH, 0, NULL, 0), 0);
+    assert_true(count_threads() <= before + 2);
+    rig_close(&rig);
+    assert_int_equal(count_threads(), before);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(a_disk_has_the_size_of_its_file, make_image),
+        cmocka_unit_test(refuses_what_is_not_there),
+        cmocka_unit_test(refuses_a_directory),
+        cmocka_unit_test(refuses_a_character_device),
+        cmocka_unit_test(refuses_a_pipe_without_waiting_for_its_writer),
+        cmocka_unit_test(refuses_an_empty_file),
+        cmocka_unit_test(refuses_half_a_sector),
+        cmocka_unit_test_setup(refuses_what_it_has_no_permission_for, make_image),
+        cmocka_unit_test_setup(refuses_a_disk_beyond_the_file_size_limit, make_image),
+        cmocka_unit_test_setup(a_disk_open_for_writing_cannot_be_opened_again, make_image),
+        cmocka_unit_test_setup(readers_share_a_disk, make_image),
+        cmocka_unit_test_setup(the_holder_of_a_lock_is_found, make_image),
+        cmocka_unit_test_setup(what_was_written_is_read_back, make_image),
+        cmocka_unit_test_setup(many_requests_run_at_once, make_image),
+        cmocka_unit_test_setup(data_is_spread_over_several_buffers, make_image),
+        cmocka_unit_test_setup(buffers_may_have_any_alignment_under_direct_io, make_image),
+        cmocka_unit_test_setup(discarding_gives_space_back, make_image),
+        cmocka_unit_test_setup(zeroes_are_written, make_image),
+        cmocka_unit_test_setup(zeroes_are_written_by_hand_where_the_file_system_cannot, make_image),
+        cmocka_unit_test_setup(what_a_shrunk_file_has_lost_is_an_error, make_image),
+        cmocka_unit_test_setup(a_file_that_grows_changes_nothing, make_image),
+        cmocka_unit_test_setup(a_host_without_room_is_an_error_and_no_more, make_image),
+        cmocka_unit_test_setup(threads_survive_the_file_size_limit_without_help, make_image),
+        cmocka_unit_test_setup(requests_under_way_are_waited_for_when_a_disk_goes, make_image),
+        cmocka_unit_test_setup(threads_take_over_where_io_uring_is_forbidden, make_image),
+        cmocka_unit_test_setup(an_unused_disk_has_no_threads, make_image),
+    };
+
+    return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
+}
