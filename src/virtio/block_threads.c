@@ -33,8 +33,8 @@ struct block_threads {
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t work;  /* something is queued, or stopping */
     struct block_list queued, finished;
-    unsigned queued_count, idle_count;
-    unsigned thread_count;
+    unsigned queued_count;
+    unsigned thread_count, idle_count; /* those that do no request, or not yet */
     pthread_t threads[THREAD_MAX];
 };
 
@@ -74,21 +74,21 @@ static void finish(struct block_threads *threads, struct block_request *request,
 static void *worker(void *ctx)
 {
     struct block_threads *threads = ctx;
+    struct block_request *request;
 
     pthread_mutex_lock(&threads->lock);
     while (!atomic_load(&threads->stopping)) {
-        struct block_request *request = block_list_take(&threads->queued);
-
+        request = block_list_take(&threads->queued);
         if (!request) {
-            threads->idle_count++;
             pthread_cond_wait(&threads->work, &threads->lock);
-            threads->idle_count--;
             continue;
         }
         threads->queued_count--;
+        threads->idle_count--;
         pthread_mutex_unlock(&threads->lock);
         int err = block_target_run(threads->target, request, &threads->stopping);
         pthread_mutex_lock(&threads->lock);
+        threads->idle_count++;
         finish(threads, request, err);
     }
     pthread_mutex_unlock(&threads->lock);
@@ -110,8 +110,10 @@ static int start_thread(struct block_threads *threads)
     err = pthread_create(&threads->threads[threads->thread_count], &attr, worker, threads);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
-    if (!err)
+    if (!err) {
         threads->thread_count++;
+        threads->idle_count++;
+    }
     return -err;
 }
 

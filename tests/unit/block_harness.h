@@ -30,16 +30,16 @@ static inline void scratch_path(char path[PATH_MAX], const char *dir, const char
     (void)len;
 }
 
-/* Makes a file of @size bytes: each sector is filled with its number's low byte plus 1. */
+/* Makes a file of @size bytes: each sector is filled with its number modulo 250, plus 1. */
 static inline void image_make(const char *path, size_t size)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     uint8_t *data = malloc(size ? size : 1);
 
     for (size_t i = 0; i < size; i++)
-        data[i] = (uint8_t)(i / SECTOR_SIZE + 1);
+        data[i] = (uint8_t)(i / SECTOR_SIZE % 250 + 1);
     ssize_t written = fd < 0 ? -1 : write(fd, data, size);
-    if (written != (ssize_t)size)
+    if (written != (ssize_t)size || fsync(fd) < 0) /* so that its blocks are really there */
         abort();
     free(data);
     close(fd);

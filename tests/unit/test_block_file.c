@@ -58,6 +58,7 @@ static int remove_scratch(void **state)
 static int make_image(void **state)
 {
     (void)state;
+    unlink(image); /* a failed test may hold a lock on it */
     image_make(image, IMAGE_SIZE);
     return 0;
 }
@@ -407,7 +408,7 @@ static void data_is_spread_over_several_buffers(void **state)
     with_each_engine(BLOCK_CACHE_NONE, check_vectors);
 }
 
-/* 3 MiB: more than one step of copying, at an address that suits no device. */
+/* More than one step of copying, at an address that suits no device. */
 static void check_misaligned(struct rig *rig)
 {
     const size_t len = IMAGE_SIZE - SECTOR_SIZE;
@@ -415,7 +416,7 @@ static void check_misaligned(struct rig *rig)
 
     assert_int_equal(rig_do(rig, BLOCK_READ, 0, buf, len), 0);
     assert_int_equal(buf[0], 1);
-    assert_int_equal(buf[len - 1], (uint8_t)(len / SECTOR_SIZE));
+    assert_int_equal(buf[len - 1], (len / SECTOR_SIZE - 1) % 250 + 1);
     memset(buf, 0x77, len);
     assert_int_equal(rig_do(rig, BLOCK_WRITE, SECTOR_SIZE, buf, len), 0);
 
@@ -592,9 +593,9 @@ static void requests_under_way_are_waited_for_when_a_disk_goes(void **state)
 
     for (unsigned e = 0; e < sizeof(engines) / sizeof(engines[0]); e++)
         for (enum block_cache cache = BLOCK_CACHE_WRITEBACK; cache <= BLOCK_CACHE_NONE; cache++) {
-            struct block_file_params params = {
-                .path = image, .cache = cache, .engine = engines[e]
-            };
+            struct block_file_params params = { .path = image,
+                                                .cache = cache,
+                                                .engine = engines[e] };
             struct rig rig;
 
             if (!engine_works(engines[e]))
@@ -673,7 +674,7 @@ static void an_unused_disk_has_no_threads(void **state)
     assert_int_equal(count_threads(), before);
     assert_int_equal(rig_do(&rig, BLOCK_READ, 0, buf, sizeof(buf)), 0);
     assert_int_equal(rig_do(&rig, BLOCK_FLUSH, 0, NULL, 0), 0);
-    assert_true(count_threads() <= before + 2);
+    assert_true(count_threads() <= before + 1);
     rig_close(&rig);
     assert_int_equal(count_threads(), before);
 }
