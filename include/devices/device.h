@@ -44,6 +44,11 @@ void device_fini(struct device *dev);
 /* Calls the destroy operation. NULL is fine. */
 void device_destroy(struct device *dev);
 
+/* The operations for reset, save and load of a device that has no state. */
+void device_reset_nothing(struct device *dev);
+int device_save_nothing(struct device *dev, struct state_writer *out);
+int device_load_nothing(struct device *dev, struct state_reader *in);
+
 /* The type that embeds @member, from a pointer to it; only in that type's own file. */
 #define container_of(pointer, type, member)                                                        \
     ((type *)((char *)(pointer) - __builtin_offsetof(type, member)))

@@ -17,7 +17,8 @@ struct serial_sink {
      * there is room for more: if not, the transmitter looks busy to the guest until
      * serial_transmit_ready(). */
     bool (*transmit)(void *ctx, const uint8_t *data, size_t len);
-    /* serial_receive() would take bytes again. May be NULL. */
+    /* serial_receive() would take bytes again: called, with the device locked, when the guest has
+     * read all that there was. May be NULL. */
     void (*receive_ready)(void *ctx);
     void *ctx;
 };
@@ -35,6 +36,10 @@ int serial_create(const struct serial_params *params, struct device **ret);
  * caller. Returns how many were taken; sink.receive_ready follows when it was not all and there
  * is room again. */
 size_t serial_receive(struct device *dev, const uint8_t *data, size_t len);
+
+/* The other end sends a break, which a driver reports and Linux takes as the SysRq key; the device
+ * is locked by the caller. */
+void serial_receive_break(struct device *dev);
 
 /* The sink has room again after it said that it had none; the device is locked by the caller. */
 void serial_transmit_ready(struct device *dev);
