@@ -8,9 +8,12 @@
 
 #include "virtio/virtio_dev.h"
 
+enum { CONSOLE_PIECE_MAX = 4096 };
+
 /* Where the guest's output goes, and who is told when there is room for input. Called with the
- * device locked; must not wait. transmit() returns whether there is room for more: if not, output
- * stays in the queue until console_transmit_ready(). */
+ * device locked; must not wait. transmit() gets at most CONSOLE_PIECE_MAX bytes, which it takes,
+ * and returns whether there is room for as many again: if not, output stays in the queue until
+ * console_transmit_ready(). */
 struct console_params {
     const struct guest_mem *mem;
     struct loop *loop;
@@ -28,5 +31,6 @@ size_t console_receive(struct virtio_dev *vdev, const uint8_t *data, size_t len)
 /* The receiver of the output has room again; the device is locked by the caller. */
 void console_transmit_ready(struct virtio_dev *vdev);
 
-/* The size of the terminal behind it, shown in configuration space (VIRTIO_CONSOLE_F_SIZE). */
+/* The size of the terminal behind it, shown in configuration space (VIRTIO_CONSOLE_F_SIZE); the
+ * device is locked by the caller. */
 void console_resize(struct virtio_dev *vdev, uint16_t columns, uint16_t rows);

@@ -37,7 +37,7 @@ enum { VIRTIO_DEV_MAX_QUEUES = 33 };
 
 struct virtio_dev_ops {
     /* Read or write configuration space; @offset + @len is inside config_size. Write may be NULL:
-     * then it is read-only. */
+     * then it is read-only; both may be if there is no configuration space. */
     void (*config_read)(struct virtio_dev *vdev, uint32_t offset, void *data, uint32_t len);
     void (*config_write)(struct virtio_dev *vdev, uint32_t offset, const void *data, uint32_t len);
     /* The driver is ready (DRIVER_OK); features and queues are settled. Not 0: the device cannot

@@ -1,0 +1,652 @@
+// SPDX-License-Identifier: Apache-2.0
+/* How this works: everything lies in one 32-bit BAR, and capabilities tell the driver where
+ * (virtio 1.2, 4.1.4).
+ *
+ *   0x0000  common configuration: status, features, queues
+ *   0x0100  ISR: why the INTx wire is high
+ *   0x0200  the device's configuration space
+ *   0x1000  doorbells, 4 bytes for each queue
+ *   0x2000  MSI-X table
+ *   0x3000  MSI-X pending bits
+ *
+ * Fields of the common configuration are accessed by their own size, 64-bit ones as two halves
+ * (4.1.3.1); any other access reads as 0 and writes nothing. A fifth capability is a window for
+ * drivers that cannot map the BAR, such as firmware: configuration space accesses to it become
+ * accesses to the BAR.
+ *
+ * A doorbell is connected to its queue's eventfd once the device runs and for as long as the BAR
+ * stays where it is; before that, or if the kernel has no room, the write comes as an exit and
+ * ends in the same eventfd. A driver that places BARs and probes thus costs no ioctl.
+ *
+ * The function's lock is the virtio_dev's. */
+#include "virtio/transport.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <linux/pci_regs.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ids.h>
+#include <linux/virtio_pci.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "devices/pci/msix.h"
+#include "host/state.h"
+
+enum {
+    BAR = 0,
+    BAR_SIZE = 0x4000,
+    COMMON_OFFSET = 0x0000,
+    COMMON_LEN = sizeof(struct virtio_pci_common_cfg),
+    ISR_OFFSET = 0x0100,
+    ISR_LEN = 1,
+    CONFIG_OFFSET = 0x0200,
+    CONFIG_LEN_MAX = 0x0e00,
+    NOTIFY_OFFSET = 0x1000,
+    NOTIFY_MULTIPLIER = 4,
+    NOTIFY_SIZE = 2, /* what drivers write: the queue's number */
+    TABLE_OFFSET = 0x2000,
+    PBA_OFFSET = 0x3000,
+};
+
+static_assert(VIRTIO_DEV_MAX_QUEUES * NOTIFY_MULTIPLIER <= TABLE_OFFSET - NOTIFY_OFFSET, "fits");
+static_assert(VIRTIO_DEV_MAX_QUEUES + 1 <= MSIX_MAX_VECTORS, "each queue can have a vector");
+
+enum { STATE_VERSION = 1 };
+
+/* Why the device interrupts (4.1.4.5). */
+enum { ISR_QUEUE = 1, ISR_CONFIG = 2 };
+
+/* Identity (4.1.2); the vendor is Red Hat, as for all virtio devices. */
+enum { VENDOR_ID = 0x1af4, DEVICE_ID_BASE = 0x1040, SUBSYSTEM_ID_BASE = 0x40, REVISION = 1 };
+
+/* The transport's part of what the guest sees; the rest is in pci_function, msix, virtio_dev. */
+struct virtio_pci_state {
+    uint32_t device_feature_select, driver_feature_select;
+    uint16_t queue_select;
+    uint16_t config_vector;
+    uint16_t queue_vectors[VIRTIO_DEV_MAX_QUEUES];
+    uint8_t isr;
+    uint8_t padding;
+};
+
+struct virtio_pci {
+    struct pci_function fn;
+    struct msix msix;
+    struct virtio_dev *vdev;
+    struct virtio_pci_state state;
+    unsigned window; /* the PCI_CFG capability's offset in configuration space */
+    struct doorbell_port doorbells;
+    bool decodes;         /* the BAR is ... */
+    uint64_t bar_address; /* ... here */
+    uint64_t connected;   /* the queues whose doorbells the kernel knows, a bit each */
+};
+
+static struct virtio_pci *from_device(struct device *dev)
+{
+    return container_of(dev, struct virtio_pci, fn.dev);
+}
+
+static struct virtio_pci *from_function(struct pci_function *fn)
+{
+    return container_of(fn, struct virtio_pci, fn);
+}
+
+/* --- interrupts --- */
+
+/* The wire is for drivers that did not enable MSI-X; they find the reason in the ISR. */
+static void update_intx(struct virtio_pci *pci)
+{
+    pci_set_intx(&pci->fn, pci->state.isr != 0 && !msix_is_enabled(&pci->msix));
+}
+
+static void interrupt(struct virtio_pci *pci, uint8_t reason, uint16_t vector)
+{
+    if (msix_is_enabled(&pci->msix)) {
+        msix_raise(&pci->msix, vector);
+        return;
+    }
+    pci->state.isr |= reason;
+    update_intx(pci);
+}
+
+static void queue_interrupt(void *ctx, unsigned queue)
+{
+    struct virtio_pci *pci = ctx;
+
+    interrupt(pci, ISR_QUEUE, pci->state.queue_vectors[queue]);
+}
+
+static void config_interrupt(void *ctx)
+{
+    struct virtio_pci *pci = ctx;
+
+    interrupt(pci, ISR_CONFIG, pci->state.config_vector);
+}
+
+static uint8_t read_isr(struct virtio_pci *pci)
+{
+    uint8_t isr = pci->state.isr;
+
+    pci->state.isr = 0;
+    update_intx(pci);
+    return isr;
+}
+
+/* A vector that the table does not have reads back as none (4.1.5.1.2). */
+static uint16_t valid_vector(const struct virtio_pci *pci, uint64_t vector)
+{
+    return vector < pci->msix.vector_count ? (uint16_t)vector : MSIX_NO_VECTOR;
+}
+
+static void forget_driver(struct virtio_pci *pci)
+{
+    memset(&pci->state, 0, sizeof(pci->state));
+    pci->state.config_vector = MSIX_NO_VECTOR;
+    for (unsigned i = 0; i < VIRTIO_DEV_MAX_QUEUES; i++)
+        pci->state.queue_vectors[i] = MSIX_NO_VECTOR;
+    update_intx(pci);
+}
+
+/* --- doorbells --- */
+
+static uint64_t doorbell_address(const struct virtio_pci *pci, unsigned queue)
+{
+    return pci->bar_address + NOTIFY_OFFSET + (uint64_t)queue * NOTIFY_MULTIPLIER;
+}
+
+static void connect_doorbells(struct virtio_pci *pci)
+{
+    const struct doorbell_port *port = &pci->doorbells;
+
+    if (!port->connect || !pci->decodes || !virtio_dev_is_running(pci->vdev))
+        return;
+    for (unsigned i = 0; i < pci->vdev->queue_count; i++) {
+        uint64_t bit = UINT64_C(1) << i;
+
+        if ((pci->connected & bit) || !pci->vdev->queues[i].state.ready)
+            continue;
+        if (!port->connect(port->ctx, doorbell_address(pci, i), NOTIFY_SIZE,
+                           pci->vdev->notifiers[i].fd))
+            pci->connected |= bit;
+    }
+}
+
+static void disconnect_doorbells(struct virtio_pci *pci)
+{
+    const struct doorbell_port *port = &pci->doorbells;
+
+    for (unsigned i = 0; i < pci->vdev->queue_count; i++) {
+        if (pci->connected & (UINT64_C(1) << i))
+            port->disconnect(port->ctx, doorbell_address(pci, i), NOTIFY_SIZE,
+                             pci->vdev->notifiers[i].fd);
+    }
+    pci->connected = 0;
+}
+
+static void bar_changed(struct pci_function *fn, unsigned bar, bool decodes, uint64_t address)
+{
+    struct virtio_pci *pci = from_function(fn);
+    (void)bar; /* there is only one */
+
+    disconnect_doorbells(pci);
+    pci->decodes = decodes;
+    pci->bar_address = address;
+    connect_doorbells(pci);
+}
+
+/* The guest rang by an access that the kernel did not take. */
+static void write_notify(struct virtio_pci *pci, uint64_t offset)
+{
+    if (offset % NOTIFY_MULTIPLIER == 0)
+        virtio_dev_notify(pci->vdev, (uint32_t)(offset / NOTIFY_MULTIPLIER));
+}
+
+/* --- common configuration (4.1.4.3) --- */
+
+/* How long the field at @offset is, or 0 if none starts there. */
+static unsigned common_field_size(uint64_t offset)
+{
+    switch (offset) {
+    case VIRTIO_PCI_COMMON_STATUS:
+    case VIRTIO_PCI_COMMON_CFGGENERATION:
+        return 1;
+    case VIRTIO_PCI_COMMON_MSIX:
+    case VIRTIO_PCI_COMMON_NUMQ:
+    case VIRTIO_PCI_COMMON_Q_SELECT:
+    case VIRTIO_PCI_COMMON_Q_SIZE:
+    case VIRTIO_PCI_COMMON_Q_MSIX:
+    case VIRTIO_PCI_COMMON_Q_ENABLE:
+    case VIRTIO_PCI_COMMON_Q_NOFF:
+        return 2;
+    default:
+        return offset % 4 == 0 && offset < COMMON_LEN ? 4 : 0;
+    }
+}
+
+/* The address that the register at @offset is a half of. */
+static gpa_t *queue_address(struct virtqueue *vq, uint64_t offset)
+{
+    switch (offset & ~UINT64_C(4)) {
+    case VIRTIO_PCI_COMMON_Q_DESCLO:
+        return &vq->state.desc;
+    case VIRTIO_PCI_COMMON_Q_AVAILLO:
+        return &vq->state.avail;
+    case VIRTIO_PCI_COMMON_Q_USEDLO:
+        return &vq->state.used;
+    default:
+        return NULL;
+    }
+}
+
+static_assert(VIRTIO_PCI_COMMON_Q_DESCLO % 8 == 0 && VIRTIO_PCI_COMMON_Q_AVAILLO % 8 == 0 &&
+                  VIRTIO_PCI_COMMON_Q_USEDLO % 8 == 0,
+              "bit 2 of an offset tells the high half from the low one");
+
+/* Of a queue that does not exist, all reads as 0: a size of 0 says so (4.1.4.3.1). */
+static uint64_t read_queue_field(struct virtio_pci *pci, uint64_t offset)
+{
+    uint16_t index = pci->state.queue_select;
+    struct virtqueue *vq = virtio_dev_queue(pci->vdev, index);
+
+    if (!vq)
+        return offset == VIRTIO_PCI_COMMON_Q_MSIX ? MSIX_NO_VECTOR : 0;
+    switch (offset) {
+    case VIRTIO_PCI_COMMON_Q_SIZE:
+        return vq->state.size;
+    case VIRTIO_PCI_COMMON_Q_MSIX:
+        return pci->state.queue_vectors[index];
+    case VIRTIO_PCI_COMMON_Q_ENABLE:
+        return vq->state.ready;
+    case VIRTIO_PCI_COMMON_Q_NOFF:
+        return index;
+    default: {
+        const gpa_t *address = queue_address(vq, offset);
+
+        return !address ? 0 : offset & 4 ? *address >> 32 : (uint32_t)*address;
+    }
+    }
+}
+
+static uint64_t read_common(struct virtio_pci *pci, uint64_t offset, unsigned size)
+{
+    const struct virtio_pci_state *state = &pci->state;
+
+    if (size != common_field_size(offset))
+        return 0;
+    switch (offset) {
+    case VIRTIO_PCI_COMMON_DFSELECT:
+        return state->device_feature_select;
+    case VIRTIO_PCI_COMMON_DF:
+        return virtio_dev_read_features(pci->vdev, state->device_feature_select);
+    case VIRTIO_PCI_COMMON_GFSELECT:
+        return state->driver_feature_select;
+    case VIRTIO_PCI_COMMON_GF:
+        return virtio_dev_read_driver_features(pci->vdev, state->driver_feature_select);
+    case VIRTIO_PCI_COMMON_MSIX:
+        return state->config_vector;
+    case VIRTIO_PCI_COMMON_NUMQ:
+        return pci->vdev->queue_count;
+    case VIRTIO_PCI_COMMON_STATUS:
+        return virtio_dev_read_status(pci->vdev);
+    case VIRTIO_PCI_COMMON_CFGGENERATION:
+        return (uint8_t)pci->vdev->state.config_generation;
+    case VIRTIO_PCI_COMMON_Q_SELECT:
+        return state->queue_select;
+    default:
+        return read_queue_field(pci, offset);
+    }
+}
+
+static void write_status(struct virtio_pci *pci, uint8_t status)
+{
+    virtio_dev_write_status(pci->vdev, status);
+    if (status == 0)
+        forget_driver(pci);
+    else
+        connect_doorbells(pci);
+}
+
+static void write_queue_place(struct virtio_pci *pci, uint64_t offset, uint32_t value)
+{
+    struct virtqueue *vq = virtio_dev_writable_queue(pci->vdev, pci->state.queue_select);
+    gpa_t *address = vq ? queue_address(vq, offset) : NULL;
+
+    if (address && (offset & 4))
+        *address = (uint32_t)*address | (uint64_t)value << 32;
+    else if (address)
+        *address = (*address >> 32 << 32) | value;
+    else if (vq && offset == VIRTIO_PCI_COMMON_Q_SIZE)
+        vq->state.size = (uint16_t)value;
+}
+
+static void write_queue_field(struct virtio_pci *pci, uint64_t offset, uint32_t value)
+{
+    uint16_t index = pci->state.queue_select;
+
+    switch (offset) {
+    case VIRTIO_PCI_COMMON_Q_MSIX:
+        if (virtio_dev_queue(pci->vdev, index))
+            pci->state.queue_vectors[index] = valid_vector(pci, value);
+        break;
+    case VIRTIO_PCI_COMMON_Q_ENABLE:
+        if (value == 1) /* 0 is forbidden (4.1.4.3.2) */
+            virtio_dev_enable_queue(pci->vdev, index);
+        break;
+    default:
+        write_queue_place(pci, offset, value);
+        break;
+    }
+}
+
+static void write_common(struct virtio_pci *pci, uint64_t offset, unsigned size, uint32_t value)
+{
+    struct virtio_pci_state *state = &pci->state;
+
+    if (size != common_field_size(offset))
+        return;
+    switch (offset) {
+    case VIRTIO_PCI_COMMON_DFSELECT:
+        state->device_feature_select = value;
+        break;
+    case VIRTIO_PCI_COMMON_GFSELECT:
+        state->driver_feature_select = value;
+        break;
+    case VIRTIO_PCI_COMMON_GF:
+        virtio_dev_write_features(pci->vdev, state->driver_feature_select, value);
+        break;
+    case VIRTIO_PCI_COMMON_MSIX:
+        state->config_vector = valid_vector(pci, value);
+        break;
+    case VIRTIO_PCI_COMMON_STATUS:
+        write_status(pci, (uint8_t)value);
+        break;
+    case VIRTIO_PCI_COMMON_Q_SELECT:
+        state->queue_select = (uint16_t)value;
+        break;
+    default:
+        write_queue_field(pci, offset, value);
+        break;
+    }
+}
+
+/* --- the BAR --- */
+
+static bool is_inside(uint64_t offset, unsigned size, uint64_t start, uint64_t len)
+{
+    return offset >= start && size <= len && offset - start <= len - size;
+}
+
+static uint64_t virtio_pci_read(struct device *dev, uint64_t offset, unsigned size)
+{
+    struct virtio_pci *pci = from_device(dev);
+    uint64_t value = 0;
+
+    if (is_inside(offset, size, COMMON_OFFSET, COMMON_LEN))
+        return read_common(pci, offset - COMMON_OFFSET, size);
+    if (is_inside(offset, size, ISR_OFFSET, ISR_LEN))
+        return read_isr(pci);
+    if (is_inside(offset, size, CONFIG_OFFSET, CONFIG_LEN_MAX))
+        virtio_dev_read_config(pci->vdev, offset - CONFIG_OFFSET, &value, size);
+    else if (is_inside(offset, size, TABLE_OFFSET, PBA_OFFSET - TABLE_OFFSET))
+        return msix_table_read(&pci->msix, offset - TABLE_OFFSET, size);
+    else if (is_inside(offset, size, PBA_OFFSET, BAR_SIZE - PBA_OFFSET))
+        return msix_pba_read(&pci->msix, offset - PBA_OFFSET, size);
+    return value;
+}
+
+static void virtio_pci_write(struct device *dev, uint64_t offset, unsigned size, uint64_t value)
+{
+    struct virtio_pci *pci = from_device(dev);
+
+    if (is_inside(offset, size, COMMON_OFFSET, COMMON_LEN))
+        write_common(pci, offset - COMMON_OFFSET, size, (uint32_t)value);
+    else if (is_inside(offset, size, CONFIG_OFFSET, CONFIG_LEN_MAX))
+        virtio_dev_write_config(pci->vdev, offset - CONFIG_OFFSET, &value, size);
+    else if (is_inside(offset, size, NOTIFY_OFFSET, TABLE_OFFSET - NOTIFY_OFFSET))
+        write_notify(pci, offset - NOTIFY_OFFSET);
+    else if (is_inside(offset, size, TABLE_OFFSET, PBA_OFFSET - TABLE_OFFSET))
+        msix_table_write(&pci->msix, offset - TABLE_OFFSET, size, value);
+}
+
+/* --- configuration space --- */
+
+/* Whether a configuration access touches the window's data, and the window is aimed at something
+ * (4.1.4.9): then the access is to go to the BAR, at @offset with @size bytes. */
+static bool window_is_used(const struct virtio_pci *pci, unsigned config_offset,
+                           unsigned config_size, uint32_t *offset, uint32_t *size)
+{
+    unsigned data = pci->window + (unsigned)offsetof(struct virtio_pci_cfg_cap, pci_cfg_data);
+    struct virtio_pci_cap cap;
+
+    if (config_offset >= data + 4 || config_offset + config_size <= data)
+        return false;
+    memcpy(&cap, pci->fn.state.config + pci->window, sizeof(cap));
+    if (cap.bar != BAR || (cap.length != 1 && cap.length != 2 && cap.length != 4) ||
+        cap.offset % cap.length || cap.offset >= BAR_SIZE)
+        return false;
+    *offset = cap.offset;
+    *size = cap.length;
+    return true;
+}
+
+static uint8_t *window_data(struct virtio_pci *pci)
+{
+    return pci->fn.state.config + pci->window + offsetof(struct virtio_pci_cfg_cap, pci_cfg_data);
+}
+
+static void config_read(struct pci_function *fn, unsigned offset, unsigned size)
+{
+    struct virtio_pci *pci = from_function(fn);
+    uint32_t bar_offset, bar_size;
+
+    if (window_is_used(pci, offset, size, &bar_offset, &bar_size)) {
+        uint64_t value = virtio_pci_read(&fn->dev, bar_offset, bar_size);
+
+        memcpy(window_data(pci), &value, bar_size);
+    }
+}
+
+static void config_written(struct pci_function *fn, unsigned offset, unsigned size)
+{
+    struct virtio_pci *pci = from_function(fn);
+    uint32_t bar_offset, bar_size;
+
+    msix_config_written(&pci->msix, offset, size);
+    update_intx(pci); /* MSI-X may have been switched */
+    if (window_is_used(pci, offset, size, &bar_offset, &bar_size)) {
+        uint64_t value = 0;
+
+        memcpy(&value, window_data(pci), bar_size);
+        virtio_pci_write(&fn->dev, bar_offset, bar_size, value);
+    }
+}
+
+static void add_capability(struct virtio_pci *pci, uint8_t type, uint32_t offset, uint32_t len)
+{
+    struct virtio_pci_cap cap = {
+        .cap_len = sizeof(cap),
+        .cfg_type = type,
+        .bar = BAR,
+        .offset = offset,
+        .length = len,
+    };
+
+    (void)pci_add_capability(&pci->fn, PCI_CAP_ID_VNDR, &cap.cap_len, sizeof(cap));
+}
+
+static void add_notify_capability(struct virtio_pci *pci)
+{
+    struct virtio_pci_notify_cap notify = {
+        .cap = { .cap_len = sizeof(notify),
+                 .cfg_type = VIRTIO_PCI_CAP_NOTIFY_CFG,
+                 .bar = BAR,
+                 .offset = NOTIFY_OFFSET,
+                 .length = pci->vdev->queue_count * NOTIFY_MULTIPLIER },
+        .notify_off_multiplier = NOTIFY_MULTIPLIER,
+    };
+
+    (void)pci_add_capability(&pci->fn, PCI_CAP_ID_VNDR, &notify.cap.cap_len, sizeof(notify));
+}
+
+static void add_window(struct virtio_pci *pci)
+{
+    struct virtio_pci_cfg_cap window = {
+        .cap = { .cap_len = sizeof(window), .cfg_type = VIRTIO_PCI_CAP_PCI_CFG },
+    };
+    const size_t from = offsetof(struct virtio_pci_cap, offset); /* offset, length and data */
+
+    pci->window =
+        pci_add_capability(&pci->fn, PCI_CAP_ID_VNDR, &window.cap.cap_len, sizeof(window));
+    pci->fn.writable[pci->window + offsetof(struct virtio_pci_cap, bar)] = 0xff;
+    memset(pci->fn.writable + pci->window + from, 0xff, sizeof(window) - from);
+}
+
+static void add_capabilities(struct virtio_pci *pci, const struct msi_port *msi)
+{
+    add_capability(pci, VIRTIO_PCI_CAP_COMMON_CFG, COMMON_OFFSET, COMMON_LEN);
+    add_notify_capability(pci);
+    add_capability(pci, VIRTIO_PCI_CAP_ISR_CFG, ISR_OFFSET, ISR_LEN);
+    if (pci->vdev->config_size > 0)
+        add_capability(pci, VIRTIO_PCI_CAP_DEVICE_CFG, CONFIG_OFFSET, pci->vdev->config_size);
+    add_window(pci);
+    msix_init(&pci->msix, &pci->fn, msi, pci->vdev->queue_count + 1, BAR, TABLE_OFFSET, PBA_OFFSET);
+}
+
+/* --- a device on the bus --- */
+
+static void virtio_pci_reset(struct device *dev)
+{
+    struct virtio_pci *pci = from_device(dev);
+
+    virtio_dev_write_status(pci->vdev, 0);
+    msix_reset(&pci->msix);
+    pci_function_reset(&pci->fn);
+    forget_driver(pci);
+}
+
+static int virtio_pci_save(struct device *dev, struct state_writer *out)
+{
+    struct virtio_pci *pci = from_device(dev);
+    int err = pci_function_save(&pci->fn, out);
+
+    if (!err)
+        err = msix_save(&pci->msix, out);
+    if (!err)
+        err = state_save(out, "virtio-pci", STATE_VERSION, &pci->state, sizeof(pci->state));
+    return err ? err : virtio_dev_save(pci->vdev, out);
+}
+
+static bool state_is_possible(const struct virtio_pci *pci, const struct virtio_pci_state *state)
+{
+    for (unsigned i = 0; i < VIRTIO_DEV_MAX_QUEUES; i++) {
+        if (state->queue_vectors[i] != valid_vector(pci, state->queue_vectors[i]))
+            return false;
+    }
+    return state->config_vector == valid_vector(pci, state->config_vector) &&
+           !(state->isr & ~(ISR_QUEUE | ISR_CONFIG));
+}
+
+static int virtio_pci_load(struct device *dev, struct state_reader *in)
+{
+    struct virtio_pci *pci = from_device(dev);
+    struct virtio_pci_state state;
+    int err = pci_function_load(&pci->fn, in);
+
+    if (!err)
+        err = msix_load(&pci->msix, in);
+    if (!err)
+        err = state_load(in, "virtio-pci", STATE_VERSION, &state, sizeof(state));
+    if (!err && !state_is_possible(pci, &state))
+        err = -EBADMSG;
+    if (err)
+        return err;
+    pci->state = state;
+    update_intx(pci);
+    err = virtio_dev_load(pci->vdev, in);
+    if (!err)
+        connect_doorbells(pci);
+    return err;
+}
+
+static void virtio_pci_destroy(struct device *dev)
+{
+    struct virtio_pci *pci = from_device(dev);
+
+    disconnect_doorbells(pci);
+    msix_reset(&pci->msix);
+    pci_function_fini(&pci->fn);
+    virtio_dev_destroy(pci->vdev); /* has the lock, so it goes last */
+    free(pci);
+}
+
+static const struct device_ops virtio_pci_device_ops = {
+    .read = virtio_pci_read,
+    .write = virtio_pci_write,
+    .reset = virtio_pci_reset,
+    .save = virtio_pci_save,
+    .load = virtio_pci_load,
+    .destroy = virtio_pci_destroy,
+};
+
+static const struct pci_function_ops virtio_pci_function_ops = {
+    .config_read = config_read,
+    .config_written = config_written,
+    .bar_changed = bar_changed,
+};
+
+/* Class, subclass and interface; drivers go by the device ID, people by this. */
+static uint32_t class_code(uint32_t device_id)
+{
+    switch (device_id) {
+    case VIRTIO_ID_NET:
+        return 0x020000; /* Ethernet controller */
+    case VIRTIO_ID_BLOCK:
+        return 0x018000; /* mass storage controller, other */
+    case VIRTIO_ID_CONSOLE:
+        return 0x078000; /* communication controller, other */
+    default:
+        return 0xff0000; /* fits no class */
+    }
+}
+
+static void init_function(struct virtio_pci *pci, const struct virtio_pci_params *params)
+{
+    const struct pci_function_params function = {
+        .name = pci->vdev->name,
+        .vendor_id = VENDOR_ID,
+        .device_id = (uint16_t)(DEVICE_ID_BASE + pci->vdev->device_id),
+        .subsystem_vendor_id = VENDOR_ID,
+        .subsystem_id = (uint16_t)(SUBSYSTEM_ID_BASE + pci->vdev->device_id),
+        .revision = REVISION,
+        .class_code = class_code(pci->vdev->device_id),
+        .has_intx = true,
+        .intx = params->intx,
+        .device_ops = &virtio_pci_device_ops,
+        .ops = &virtio_pci_function_ops,
+        .lock = &pci->vdev->lock,
+    };
+
+    pci_function_init(&pci->fn, &function);
+    pci_add_bar(&pci->fn, BAR, BAR_SIZE, false);
+    add_capabilities(pci, &params->msi);
+    forget_driver(pci);
+}
+
+int virtio_pci_create(const struct virtio_pci_params *params, struct pci_function **ret)
+{
+    struct virtio_pci *pci = calloc(1, sizeof(*pci));
+
+    if (!pci) {
+        virtio_dev_destroy(params->vdev);
+        return -ENOMEM;
+    }
+    assert(params->vdev->config_size <= CONFIG_LEN_MAX);
+    pci->vdev = params->vdev;
+    pci->vdev->transport = (struct virtio_transport){ queue_interrupt, config_interrupt, pci };
+    pci->doorbells = params->doorbells;
+    init_function(pci, params);
+    *ret = &pci->fn;
+    return 0;
+}
