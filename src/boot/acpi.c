@@ -362,9 +362,11 @@ static void fill_rsdp(struct builder *builder, gpa_t xsdt)
 
 int acpi_build(const struct acpi_config *config, gpa_t base, uint8_t *buf, size_t size)
 {
-    struct builder builder = { .base = base, .data = buf, .size = size };
+    struct builder builder = { .base = base, .size = size };
     const struct rsdp none = { .revision = 0 };
     gpa_t dsdt, xsdt;
+
+    builder.data = buf;
     int err = append(&builder, &none, sizeof(none)); /* its place; filled in at the end */
 
     if (!err)

@@ -44,7 +44,8 @@ enum { SPACE_PRODUCER_FIXED = 0x0c, MEMORY_READ_WRITE = 0x01 };
 
 void aml_init(struct aml *aml, uint8_t *data, size_t size)
 {
-    *aml = (struct aml){ .data = data, .size = size };
+    *aml = (struct aml){ .size = size };
+    aml->data = data;
 }
 
 int aml_fini(const struct aml *aml)

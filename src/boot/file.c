@@ -13,15 +13,17 @@
 
 static int refuse_open(const char *role, const char *path, int err)
 {
-    if (err == -ENOENT)
+    if (err == -ENOENT) {
         log_error("%s '%s': there is no such file", role, path);
-    else if (err == -EACCES)
+        return err;
+    }
+    if (err == -EACCES) {
         log_error("%s '%s': no permission to read it (distributions let only root read kernels); "
                   "make a copy that you may read: sudo install -m 644 '%s' .",
                   role, path, path);
-    else
-        log_errno(err, "%s '%s': open", role, path);
-    return err;
+        return err;
+    }
+    return log_errno(err, "%s '%s': open", role, path);
 }
 
 static int check_kind(const struct boot_file *file, const struct stat *st)

@@ -10,6 +10,11 @@
 
 #define INITRD_ALIGN UINT64_C(0x1000)
 
+static uint64_t align_up(uint64_t value)
+{
+    return (value + INITRD_ALIGN - 1) & ~(INITRD_ALIGN - 1);
+}
+
 /* The highest aligned place for @size bytes between @floor and @end; 0: none. */
 static gpa_t place_below(gpa_t floor, gpa_t end, uint64_t size)
 {
@@ -25,31 +30,33 @@ static gpa_t place(const struct boot_job *job, const struct initrd_limits *limit
     gpa_t start = place_below(limits->floor, limits->ceiling < low_end ? limits->ceiling : low_end,
                               job->initrd.size);
 
-    if (!start && limits->may_be_above_4g && job->ram_size > low_end)
+    if (!start && limits->may_be_above_4g && job->ram_size > low_end) {
         start = place_below(LAYOUT_RAM_HIGH, LAYOUT_RAM_HIGH + (job->ram_size - low_end),
                             job->initrd.size);
+    }
     return start;
 }
 
-/* @floor and the initrd, in whole MiB. */
+/* The RAM that has room for it above @floor, in whole MiB. */
 static uint64_t needed_mib(const struct boot_job *job, gpa_t floor)
 {
-    return job->initrd.size / MIB + floor / MIB + 2;
+    return (align_up(floor) + align_up(job->initrd.size) + MIB - 1) / MIB;
 }
 
 static int refuse(const struct boot_job *job, const struct initrd_limits *limits)
 {
     const uint64_t needed = needed_mib(job, limits->floor);
 
-    if (needed <= limits->ceiling / MIB && needed <= LAYOUT_RAM_LOW_MAX / MIB)
+    if (needed <= limits->ceiling / MIB && needed <= LAYOUT_RAM_LOW_MAX / MIB) {
         log_error("initrd '%s': its %ju bytes and the kernel need %ju MiB of RAM to start, the "
                   "guest has %ju MiB; give it more with --memory",
                   job->initrd.path, (uintmax_t)job->initrd.size, (uintmax_t)needed,
                   (uintmax_t)(job->ram_size / MIB));
-    else
+    } else {
         log_error("initrd '%s': its %ju bytes do not fit between the kernel and 0x%jx, the "
                   "highest address that this kernel takes an initrd at; make it smaller",
                   job->initrd.path, (uintmax_t)job->initrd.size, (uintmax_t)limits->ceiling - 1);
+    }
     return -ENOMEM;
 }
 

@@ -21,12 +21,13 @@ static void write_memory_map(struct boot_params *params, uint64_t ram_size)
     struct memory_range map[MEMORY_MAP_MAX];
     size_t count = memory_map_fill(ram_size, map);
 
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         params->e820_table[i] = (struct boot_e820_entry){
             .addr = map[i].start,
             .size = map[i].size,
             .type = map[i].type,
         };
+    }
     params->e820_entries = (uint8_t)count;
 }
 
