@@ -13,14 +13,14 @@
 
 struct vm;
 
-/* @kvm_path: NULL for /dev/kvm. Makes a VM with the in-kernel interrupt controllers (local APICs,
- * I/O APIC) for up to @cpu_count vCPUs; logs the sentence that explains a failure: no such
- * device, no permission, a capability that is missing by its name, too many vCPUs. */
+/* @kvm_path: NULL for /dev/kvm. Makes a VM with its interrupt controllers for up to @cpu_count
+ * vCPUs; logs the sentence that explains a failure: no such device, no permission, a capability
+ * that is missing by its name, too many vCPUs. */
 int vm_create(const char *kvm_path, unsigned cpu_count, struct vm **ret);
 /* After the vCPUs. NULL is fine. */
 void vm_destroy(struct vm *vm);
 
-/* Gives every region of @mem to the guest; @mem must outlive the VM. Once. */
+/* Gives every region of @mem to the guest; @mem must outlive the VM. Once, before doorbells. */
 int vm_map_memory(struct vm *vm, const struct guest_mem *mem);
 
 /* Sets the wire of global system interrupt @gsi. */
@@ -33,6 +33,9 @@ int vm_set_irq(struct vm *vm, unsigned gsi, bool high);
 int vm_msi_alloc(struct vm *vm, unsigned *gsi, int *fd);
 int vm_msi_connect(struct vm *vm, unsigned gsi, uint64_t address, uint32_t data);
 int vm_msi_disconnect(struct vm *vm, unsigned gsi);
+/* Sends a message at once, without a GSI, a route or an eventfd: for who sends from our own
+ * threads. The same work for the kernel as an eventfd that is signalled, and nothing to set up. */
+int vm_msi_send(struct vm *vm, uint64_t address, uint32_t data);
 
 /* Guest writes of @size bytes at memory address @address signal @fd instead of exiting. */
 int vm_doorbell_add(struct vm *vm, uint64_t address, unsigned size, int fd);

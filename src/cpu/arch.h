@@ -18,10 +18,11 @@
 
 struct arch_vm; /* what an architecture keeps per machine */
 
-/* A message-signalled interrupt; its GSI is its index plus ARCH_PIN_COUNT. */
-struct msi_route {
-    int fd;         /* the eventfd that sends it */
-    bool is_routed; /* connected once: the kernel knows address and data */
+/* Where a GSI leads to. GSIs below ARCH_PIN_COUNT are wires, the others messages. */
+struct gsi_route {
+    int fd;         /* a message's eventfd; -1 for a wire */
+    bool is_bound;  /* the kernel listens to the eventfd */
+    bool is_routed; /* the kernel knows address and data */
     uint64_t address;
     uint32_t data;
 };
@@ -34,8 +35,8 @@ struct vm {
     struct arch_vm *arch;
 
     pthread_mutex_t irq_lock; /* protects what follows */
-    struct msi_route *msis;
-    unsigned msi_count, msi_max;
+    struct gsi_route *gsis;   /* by number */
+    unsigned gsi_count, gsi_max;
 };
 
 struct vcpu {
@@ -59,8 +60,8 @@ extern const size_t arch_capability_count;
  * Returns how many. */
 size_t vm_missing_capabilities(int kvm_fd, const char **missing, size_t max);
 
-/* Sets up what comes before the vCPUs: interrupt controllers, vm->arch. Logs what KVM refused.
- * Returns 0 or -errno; arch_vm_fini() is called in either case. */
+/* Sets up what comes before memory and vCPUs: vm->arch, interrupt controllers. Logs what KVM
+ * refused. Returns 0 or -errno; arch_vm_fini() is called in either case. */
 int arch_vm_init(struct vm *vm);
 void arch_vm_fini(struct vm *vm);
 
@@ -69,16 +70,24 @@ int arch_vcpu_init(struct vcpu *vcpu, const struct cpu_model *model);
 
 int arch_vcpu_set_entry(struct vcpu *vcpu, struct guest_mem *mem, const struct cpu_entry *entry);
 
+/* Deals with an exit that is nobody else's business, an access to an interrupt controller for one.
+ * Returns true if there was nothing more to it and the vCPU can run on. */
+bool arch_vcpu_settle_exit(struct vcpu *vcpu);
 /* Decodes an exit that only this architecture has. Returns false if there is no such exit. */
 bool arch_vcpu_decode_exit(struct vcpu *vcpu, struct vcpu_exit *exit);
 
 /* Writes where the vCPU stands: its program counter and the registers that tell its mode. */
 void arch_vcpu_describe(const struct vcpu *vcpu, char *buf, size_t size);
 
-/* The wires: GSIs below ARCH_PIN_COUNT. Their routes, as the kernel has them from the start, are
- * part of every table; @entries has room for ARCH_PIN_ROUTE_COUNT. */
-enum { ARCH_PIN_COUNT = 24, ARCH_PIN_ROUTE_COUNT = 40 };
-void arch_pin_routes(struct kvm_irq_routing_entry *entries);
+/* The wires: GSIs below ARCH_PIN_COUNT. */
+enum { ARCH_PIN_COUNT = 24 };
+int arch_vm_set_wire(struct vm *vm, unsigned pin, bool high);
+
+/* Lets GSI @gsi lead to a message. Waits for the kernel if that is new. Returns 0 or -errno. */
+int vm_route_gsi(struct vm *vm, unsigned gsi, uint64_t address, uint32_t data);
+
+/* Puts the destination of a message where KVM looks for it. */
+struct kvm_irq_routing_msi arch_msi(const struct vm *vm, uint64_t address, uint32_t data);
 
 /* Runs a tiny guest in kernel mode for some milliseconds. Returns its instructions per second, 0
  * if it did not run. */

@@ -132,6 +132,8 @@ int vcpu_run(struct vcpu *vcpu, struct vcpu_exit *exit)
     }
     for (;;) {
         if (ioctl(vcpu->fd, KVM_RUN, 0) == 0) {
+            if (arch_vcpu_settle_exit(vcpu))
+                continue;
             decode_exit(vcpu, exit);
             return 0;
         }

@@ -224,18 +224,21 @@ static void set_crystal(struct kvm_cpuid2 *table, uint32_t tsc_khz)
 
 /* KVM's own leaves: its signature and features are KVM's, the frequencies are what VMware and
  * after it others made of leaf 0x40000010: the TSC's and the APIC bus's kHz. */
-static void set_hypervisor(struct kvm_cpuid2 *table, uint32_t tsc_khz)
+static void set_hypervisor(struct kvm_cpuid2 *table, const struct cpuid_params *params)
 {
     struct kvm_cpuid_entry2 *base = cpuid_find(table, KVM_CPUID_SIGNATURE, 0);
+    struct kvm_cpuid_entry2 *features = cpuid_find(table, KVM_CPUID_FEATURES, 0);
 
-    if (!base || !tsc_khz)
+    if (features && params->has_large_apic_ids)
+        features->eax |= 1u << KVM_FEATURE_MSI_EXT_DEST_ID;
+    if (!base || !params->tsc_khz)
         return;
     if (base->eax < KVM_CPUID_TIMING)
         base->eax = KVM_CPUID_TIMING;
     remove_leaf(table, KVM_CPUID_TIMING);
 
     struct kvm_cpuid_entry2 *entry = add_entry(table, KVM_CPUID_TIMING, 0, 0);
-    entry->eax = tsc_khz;
+    entry->eax = params->tsc_khz;
     entry->ebx = APIC_BUS_KHZ;
 }
 
@@ -281,7 +284,7 @@ int cpuid_create(const struct kvm_cpuid2 *supported, const struct cpuid_params *
     set_extended_topology(table, 0xb, params);
     set_extended_topology(table, 0x1f, params);
     set_amd_topology(table, params);
-    set_hypervisor(table, params->tsc_khz);
+    set_hypervisor(table, params);
     if (params->tsc_khz)
         set_crystal(table, params->tsc_khz);
     mask_features(table, params->masked_features);

@@ -11,6 +11,7 @@
 
 #include "host/fd.h"
 #include "host/log.h"
+#include "mem/layout.h"
 #include "x86.h"
 
 /* MSRs and local APIC registers (Intel SDM volume 4; volume 3, 11.4.1). */
@@ -38,6 +39,7 @@ static int set_cpuid(struct vcpu *vcpu, const struct cpu_model *model)
         .index = vcpu->index,
         .tsc_khz = tsc_khz > 0 ? (uint32_t)tsc_khz : 0,
         .has_tsc_deadline = vcpu->vm->arch->has_tsc_deadline,
+        .has_large_apic_ids = vcpu->vm->arch->has_large_apic_ids,
         .masked_features = model->masked_features,
     };
     AUTO_FREE
@@ -81,8 +83,8 @@ static void set_apic_register(struct kvm_lapic_state *apic, unsigned offset, uin
     memcpy(apic->regs + offset, &value, sizeof(value));
 }
 
-/* As firmware leaves it: the PICs on LINT0, NMI on LINT1. Only for the first CPU: the INIT that
- * starts another one resets its APIC. */
+/* As firmware leaves it: NMI on LINT1, and on LINT0 what the PICs would send if there were any.
+ * Only for the first CPU: the INIT that starts another one resets its APIC. */
 static int set_local_interrupts(struct vcpu *vcpu)
 {
     struct kvm_lapic_state apic;
@@ -124,6 +126,41 @@ int arch_vcpu_set_entry(struct vcpu *vcpu, struct guest_mem *mem, const struct c
     if (!err)
         err = set_registers(vcpu, entry);
     return err;
+}
+
+static void access_ioapic(struct ioapic *ioapic, struct kvm_run *run)
+{
+    uint64_t offset = run->mmio.phys_addr - LAYOUT_IOAPIC_BASE;
+    uint32_t value = 0;
+    size_t size = run->mmio.len < sizeof(value) ? run->mmio.len : sizeof(value);
+
+    if (run->mmio.is_write) {
+        memcpy(&value, run->mmio.data, size);
+        ioapic_write(ioapic, offset, value);
+    } else {
+        value = ioapic_read(ioapic, offset);
+        memset(run->mmio.data, 0, sizeof(run->mmio.data));
+        memcpy(run->mmio.data, &value, size);
+    }
+}
+
+bool arch_vcpu_settle_exit(struct vcpu *vcpu)
+{
+    struct kvm_run *run = vcpu->run;
+    struct ioapic *ioapic = &vcpu->vm->arch->ioapic;
+
+    switch (run->exit_reason) {
+    case KVM_EXIT_IOAPIC_EOI:
+        ioapic_end_of_interrupt(ioapic, run->eoi.vector);
+        return true;
+    case KVM_EXIT_MMIO:
+        if (run->mmio.phys_addr - LAYOUT_IOAPIC_BASE >= IOAPIC_WINDOW_SIZE)
+            return false;
+        access_ioapic(ioapic, run);
+        return true;
+    default:
+        return false;
+    }
 }
 
 bool arch_vcpu_decode_exit(struct vcpu *vcpu, struct vcpu_exit *exit)

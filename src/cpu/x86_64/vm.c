@@ -3,7 +3,6 @@
  * features that KVM supports. */
 #include "../arch.h"
 
-#include <asm/kvm_para.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,14 +13,13 @@
 #include "mem/layout.h"
 #include "x86.h"
 
-/* The pins of the two 8259 PICs, and how many entries of CPUID KVM may have at most. */
-enum { PIC_PIN_COUNT = 8, MAX_CPUID_ENTRIES = 4096 };
+enum { MAX_CPUID_ENTRIES = 4096 };
 
 _Static_assert((int)ARCH_PIN_COUNT == LAYOUT_GSI_COUNT, "the I/O APIC has the layout's pins");
-_Static_assert(ARCH_PIN_ROUTE_COUNT == ARCH_PIN_COUNT + 2 * PIC_PIN_COUNT,
-               "each pin is on the I/O APIC, the first 16 on a PIC too");
+_Static_assert((int)ARCH_PIN_COUNT == (int)IOAPIC_PIN_COUNT, "its pins are the wires");
 
 const struct capability arch_capabilities[] = {
+    { KVM_CAP_SPLIT_IRQCHIP, "KVM_CAP_SPLIT_IRQCHIP" },
     { KVM_CAP_SET_TSS_ADDR, "KVM_CAP_SET_TSS_ADDR" },
     { KVM_CAP_SET_IDENTITY_MAP_ADDR, "KVM_CAP_SET_IDENTITY_MAP_ADDR" },
     { KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID" },
@@ -29,23 +27,35 @@ const struct capability arch_capabilities[] = {
 };
 const size_t arch_capability_count = sizeof(arch_capabilities) / sizeof(arch_capabilities[0]);
 
-void arch_pin_routes(struct kvm_irq_routing_entry *entries)
+/* A destination has 8 bits in a message; KVM's guests put 7 more where the data sheet has none, and
+ * KVM, told to, takes them from the upper half of the address. */
+struct kvm_irq_routing_msi arch_msi(const struct vm *vm, uint64_t address, uint32_t data)
 {
-    memset(entries, 0, ARCH_PIN_ROUTE_COUNT * sizeof(*entries));
-    for (unsigned gsi = 0; gsi < ARCH_PIN_COUNT; gsi++, entries++) {
-        entries->gsi = gsi;
-        entries->type = KVM_IRQ_ROUTING_IRQCHIP;
-        entries->u.irqchip.irqchip = KVM_IRQCHIP_IOAPIC;
-        entries->u.irqchip.pin = gsi;
-    }
-    for (unsigned gsi = 0; gsi < 2 * PIC_PIN_COUNT; gsi++, entries++) {
-        bool is_master = gsi < PIC_PIN_COUNT;
+    struct kvm_irq_routing_msi msi = { .address_lo = (uint32_t)address, .data = data };
 
-        entries->gsi = gsi;
-        entries->type = KVM_IRQ_ROUTING_IRQCHIP;
-        entries->u.irqchip.irqchip = is_master ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE;
-        entries->u.irqchip.pin = gsi % PIC_PIN_COUNT;
+    if (vm->arch->has_large_apic_ids) {
+        msi.address_hi = (uint32_t)(address >> 5 & 0x7f) << 8;
+        msi.address_lo &= ~0xfe0u;
     }
+    return msi;
+}
+
+int arch_vm_set_wire(struct vm *vm, unsigned pin, bool high)
+{
+    ioapic_set_wire(&vm->arch->ioapic, pin, high);
+    return pin < ARCH_PIN_COUNT ? 0 : -EINVAL;
+}
+
+/* What a guest programs wrongly is lost, as on hardware. */
+static void send_message(void *ctx, uint64_t address, uint32_t data)
+{
+    (void)vm_msi_send(ctx, address, data);
+}
+
+/* KVM tells us an end of interrupt only for vectors that some level-triggered route has. */
+static void watch_message(void *ctx, unsigned pin, uint64_t address, uint32_t data)
+{
+    (void)vm_route_gsi(ctx, pin, address, data);
 }
 
 /* On Intel hosts that cannot run real mode KVM needs four pages of guest addresses for itself. */
@@ -57,23 +67,6 @@ static int set_kvm_pages(struct vm *vm)
         return log_errno(-errno, "KVM_SET_IDENTITY_MAP_ADDR");
     if (ioctl(vm->fd, KVM_SET_TSS_ADDR, (unsigned long)LAYOUT_KVM_TSS) < 0)
         return log_errno(-errno, "KVM_SET_TSS_ADDR");
-    return 0;
-}
-
-/* Masks both PICs, as firmware leaves them. KVM starts them unmasked, and the first CPU's local
- * APIC takes their interrupts: one for a device of the I/O APIC would come twice, the second time
- * with a vector that nobody programmed. A guest that wants them initializes them first. */
-static int mask_pics(struct vm *vm)
-{
-    for (uint32_t id = KVM_IRQCHIP_PIC_MASTER; id <= KVM_IRQCHIP_PIC_SLAVE; id++) {
-        struct kvm_irqchip chip = { .chip_id = id };
-
-        if (ioctl(vm->fd, KVM_GET_IRQCHIP, &chip) < 0)
-            return log_errno(-errno, "KVM_GET_IRQCHIP");
-        chip.chip.pic.imr = 0xff;
-        if (ioctl(vm->fd, KVM_SET_IRQCHIP, &chip) < 0)
-            return log_errno(-errno, "KVM_SET_IRQCHIP");
-    }
     return 0;
 }
 
@@ -89,14 +82,17 @@ static int enable_large_apic_ids(struct vm *vm)
         return 0;
     if (ioctl(vm->fd, KVM_ENABLE_CAP, &cap) < 0)
         return log_errno(-errno, "%u CPUs: KVM_CAP_X2APIC_API", vm->cpu_count);
+    vm->arch->has_large_apic_ids = true;
     return 0;
 }
 
 static int create_irqchip(struct vm *vm)
 {
-    if (ioctl(vm->fd, KVM_CREATE_IRQCHIP, 0) < 0)
-        return log_errno(-errno, "KVM_CREATE_IRQCHIP");
-    return mask_pics(vm);
+    struct kvm_enable_cap cap = { .cap = KVM_CAP_SPLIT_IRQCHIP, .args = { ARCH_PIN_COUNT } };
+
+    if (ioctl(vm->fd, KVM_ENABLE_CAP, &cap) < 0)
+        return log_errno(-errno, "KVM_CAP_SPLIT_IRQCHIP");
+    return 0;
 }
 
 /* KVM tells only whether the room is enough. */
@@ -120,17 +116,20 @@ static int get_supported_cpuid(struct vm *vm)
 
 int arch_vm_init(struct vm *vm)
 {
+    const struct ioapic_port port = { send_message, watch_message, vm };
+
     vm->arch = calloc(1, sizeof(*vm->arch));
     if (!vm->arch)
         return -ENOMEM;
+    ioapic_init(&vm->arch->ioapic, &port);
     vm->arch->has_tsc_deadline =
         ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
 
     int err = set_kvm_pages(vm);
     if (!err)
-        err = enable_large_apic_ids(vm);
-    if (!err)
         err = create_irqchip(vm);
+    if (!err)
+        err = enable_large_apic_ids(vm);
     if (!err)
         err = get_supported_cpuid(vm);
     return err;
@@ -140,6 +139,7 @@ void arch_vm_fini(struct vm *vm)
 {
     if (!vm->arch)
         return;
+    ioapic_fini(&vm->arch->ioapic);
     free(vm->arch->supported);
     free(vm->arch);
     vm->arch = NULL;

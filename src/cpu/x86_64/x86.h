@@ -7,11 +7,14 @@
 #include <stdint.h>
 
 #include "cpu/entry.h"
+#include "ioapic.h"
 #include "mem/guest_mem.h"
 
 struct arch_vm {
     struct kvm_cpuid2 *supported; /* what KVM_GET_SUPPORTED_CPUID says, asked once */
     bool has_tsc_deadline;
+    bool has_large_apic_ids; /* more than 255 CPUs */
+    struct ioapic ioapic;
 };
 
 /* What one CPU's CPUID is made for. */
@@ -20,6 +23,7 @@ struct cpuid_params {
     unsigned index;   /* of this CPU: its APIC ID */
     uint32_t tsc_khz; /* 0: unknown */
     bool has_tsc_deadline;
+    bool has_large_apic_ids;
     const char *const *masked_features; /* as in struct cpu_model */
 };
 
