@@ -5,7 +5,7 @@
 
 lab_packages=(qemu-system-x86)
 lab_kernel=linux-image-amd64 # the cloud kernel has no 9p
-lab_modules=(virtio_pci virtio_console 9pnet_virtio 9p overlay irqbypass ccp kvm kvm-amd tun)
+lab_modules=(virtio_pci virtio_console 9pnet_virtio 9p overlay irqbypass ccp kvm kvm-amd tun dummy)
 # Without the last two, a lab of two CPUs hangs in soft lockups after a few guests.
 lab_module_options='kvm-amd.ko npt=1 vgif=0 vls=0'
 lab_console=ttyS0

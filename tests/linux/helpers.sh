@@ -1,0 +1,102 @@
+# shellcheck shell=bash
+# What the cases of the linux suite are written with. A case runs in an empty
+# folder; $FILES has kernels, initrds and programs (see prepare in run).
+#
+#   guest [PROGRAMS...] <<'END'     the guest's script, and archives it needs; sets $initrd
+#   launch OPTION...                boots it and waits; sets $status; console and log are files
+#   start OPTION...                 the same, but goes on; `finish` waits
+#   expect_status N, expect_console REGEX, expect_outcome WORD
+
+kernel=$FILES/vmlinuz-cloud
+base=$FILES/initrd-cloud
+initrd=$PWD/initrd
+status='' vm_pid=''
+# shellcheck disable=SC2034  # read by suite; the files of cases set it
+declare -A limits=()
+
+fail() {
+    echo "failed: $*"
+    exit 1
+}
+
+skip() {
+    echo "$*"
+    exit 77
+}
+
+# Reads the guest's script from stdin. The first and last lines it prints show
+# how far a guest came that went wrong.
+guest() {
+    local archive parts=("$base")
+    for archive in "$@"; do
+        parts+=("$archive")
+    done
+    {
+        echo 'echo "guest: starts"'
+        cat
+        echo 'echo "guest: is done"'
+    } >script
+    echo script | cpio --quiet --create --format=newc >script.cpio
+    cat "${parts[@]}" script.cpio >"$initrd"
+}
+
+start() {
+    "$HUTCH" run -k "$kernel" -i "$initrd" --result=result "$@" >console 2>log &
+    vm_pid=$!
+}
+
+finish() {
+    status=0
+    wait "$vm_pid" || status=$?
+    vm_pid=
+}
+
+launch() {
+    start "$@" <"${input-/dev/null}"
+    finish
+}
+
+show_vm() {
+    echo "--- status ${status:-none yet}, result: $(cat result 2>/dev/null)"
+    echo "--- hutch's own words:" && cat log
+    echo "--- the console's end:" && tail -n 30 "${1:-console}" | tr -d '\000'
+}
+
+expect_status() {
+    [[ $status -eq $1 ]] || {
+        show_vm
+        fail "the status is $status, not $1"
+    }
+}
+
+expect_console() { # REGEX [FILE]
+    grep -Eqa "$1" "${2:-console}" || {
+        show_vm "${2:-console}"
+        fail "the console does not say '$1'"
+    }
+}
+
+expect_outcome() {
+    python3 -c 'import json,sys; sys.exit(json.load(open("result"))["outcome"] != sys.argv[1])' "$1" || {
+        show_vm
+        fail "the result's outcome is not $1"
+    }
+}
+
+# Waits until a file has a line: of the console of a guest that runs meanwhile.
+wait_for() { # REGEX [SECONDS] [FILE]
+    local i
+    for ((i = 0; i < ${2:-40} * 5; i++)); do
+        ! grep -Eqa "$1" "${3:-console}" 2>/dev/null || return 0
+        sleep 0.2
+    done
+    show_vm "${3:-console}"
+    fail "no '$1' within ${2:-40} seconds"
+}
+
+# A tap with an address, in the case's own network namespace.
+make_tap() { # NAME ADDRESS/LEN
+    ip tuntap add "$1" mode tap vnet_hdr
+    ip addr add "$2" dev "$1"
+    ip link set "$1" up
+}

@@ -1,0 +1,71 @@
+# shellcheck shell=bash disable=SC2154,SC2034
+# Boots that take long: more CPUs, memory that is all used, other kernels.
+
+limits[boots_to_init_with_8_cpus]=180
+boots_to_init_with_8_cpus() {
+    guest <<'END'
+echo "cpus: $(nproc)"
+END
+    launch -c 8
+    expect_status 0
+    expect_console '^cpus: 8'
+}
+
+limits[six_gib_hold_what_was_written_to_them]=600
+six_gib_hold_what_was_written_to_them() {
+    guest <<'END'
+mount -t tmpfs -o size=95% big /mnt
+dd if=/dev/zero bs=1M count=5500 2>/dev/null | tr '\000' 'x' >/mnt/file
+echo "held: $(tr -d x </mnt/file | wc -c) of $(wc -c </mnt/file)"
+END
+    launch -c 2 -m 6G
+    expect_status 0
+    expect_console '^held: 0 of 5767168000'
+}
+
+limits[the_generic_kernel_boots_with_4_cpus_and_disk_over_mmio]=180
+the_generic_kernel_boots_with_4_cpus_and_disk_over_mmio() {
+    kernel=$FILES/vmlinuz-generic base=$FILES/initrd-generic
+    truncate -s 8M disk.img
+    guest <<'END'
+echo "cpus: $(nproc)"
+dd if=/dev/urandom of=/dev/vda bs=1M count=8 2>/dev/null
+sync
+echo "sum: $(sha256sum </dev/vda)"
+END
+    launch -c 4 --transport=mmio -d disk.img
+    expect_status 0
+    expect_console '^cpus: 4'
+    expect_console "^sum: $(sha256sum <disk.img | cut -d ' ' -f 1)"
+}
+
+limits[every_cpu_goes_off_and_on_again]=180
+every_cpu_goes_off_and_on_again() {
+    guest <<'END'
+for cpu in 1 2 3; do
+    echo 0 >/sys/devices/system/cpu/cpu$cpu/online
+    echo 1 >/sys/devices/system/cpu/cpu$cpu/online
+done
+echo "online: $(cat /sys/devices/system/cpu/online)"
+END
+    launch -c 4
+    expect_status 0
+    expect_console '^online: 0-3'
+}
+
+limits[ten_reboots_in_a_row]=300
+ten_reboots_in_a_row() {
+    truncate -s 1M disk.img
+    guest <<'END'
+boots=$(dd if=/dev/vda bs=512 count=1 2>/dev/null | tr -d '\000')
+boots=$((${boots:-0} + 1))
+echo "boot $boots"
+[ $boots -lt 10 ] || poweroff -f
+echo $boots | dd of=/dev/vda conv=notrunc 2>/dev/null
+sync
+reboot -f
+END
+    launch -d disk.img
+    expect_status 0
+    expect_console '^boot 10'
+}

@@ -1,0 +1,126 @@
+# shellcheck shell=bash disable=SC2154,SC2034
+# Stock kernels get to init: CPUs, memory, kinds of kernel, transports.
+
+_boots_with_cpus() {
+    guest <<'END'
+echo "cpus: $(nproc)"
+END
+    launch -c "$1"
+    expect_status 0
+    expect_outcome poweroff
+    expect_console "^cpus: $1"
+}
+
+boots_to_init_with_1_cpu() {
+    _boots_with_cpus 1
+}
+
+boots_to_init_with_2_cpus() {
+    _boots_with_cpus 2
+}
+
+boots_to_init_with_4_cpus() {
+    _boots_with_cpus 4
+}
+
+# The guest sees at least MIN and at most MAX MiB of what it was given.
+_boots_with_memory() { # SIZE MIN MAX
+    guest <<END
+mib=\$((\$(sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo) / 1024))
+echo "memory: \$mib MiB"
+[ \$mib -ge $2 ] && [ \$mib -le $3 ] && echo "memory: fits"
+END
+    launch -m "$1"
+    expect_status 0
+    expect_console '^memory: fits'
+}
+
+boots_with_128_mib() {
+    _boots_with_memory 128M 70 128
+}
+
+boots_with_3_gib() {
+    _boots_with_memory 3G 2850 3072
+}
+
+boots_with_6_gib() {
+    _boots_with_memory 6G 5750 6144
+}
+
+boots_the_generic_kernel() {
+    kernel=$FILES/vmlinuz-generic base=$FILES/initrd-generic
+    guest <<'END'
+echo "kernel: $(uname -r)"
+END
+    launch -c 2
+    expect_status 0
+    expect_console '^kernel: 6\.1\.[0-9-]*-amd64'
+}
+
+boots_an_uncompressed_vmlinux() {
+    kernel=$FILES/vmlinux-cloud
+    guest </dev/null
+    launch -c 1
+    expect_status 0
+    expect_console '^guest: is done'
+}
+
+boots_over_virtio_mmio() {
+    truncate -s 8M disk.img
+    guest <<'END'
+for dev in /sys/bus/virtio/devices/*; do
+    readlink -f "$dev"
+done
+dd if=/dev/vda of=/dev/null bs=1M 2>/dev/null && echo "read the disk"
+END
+    launch -c 2 --transport=mmio -d disk.img
+    expect_status 0
+    expect_console 'LNRO0005'
+    expect_console '^read the disk'
+}
+
+passes_the_command_line_on() {
+    guest <<'END'
+echo "cmdline: $(cat /proc/cmdline)"
+END
+    launch -a 'one.two=3' -a last
+    expect_status 0
+    expect_console '^cmdline: .*one.two=3 last'
+}
+
+the_guest_kernel_logs_no_error() {
+    truncate -s 8M disk.img
+    make_tap tap0 10.1.0.1/24
+    guest <<'END'
+ip link set eth0 up
+cat /dev/hwrng | head -c 16 >/dev/null
+dmesg -r | grep '^<[0-3]>' && echo "errors: yes"
+dmesg | grep -E 'WARNING:|BUG:|ACPI (Error|Warning|BIOS)' && echo "errors: yes"
+echo "errors: looked"
+END
+    launch -c 2 -m 512M -d disk.img -n tap:tap0
+    expect_status 0
+    expect_console '^errors: looked'
+    ! grep -qa '^errors: yes' console || {
+        show_vm
+        fail "the kernel logged an error"
+    }
+}
+
+has_a_random_generator_and_a_clock() {
+    guest <<'END'
+echo "rng: $(cat /sys/class/misc/hw_random/rng_current)"
+echo "rng: $(head -c 32 /dev/hwrng | wc -c) bytes"
+echo "clock: $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)"
+echo "date: $(date +%s)"
+END
+    launch
+    expect_status 0
+    expect_console '^rng: virtio_rng'
+    expect_console '^rng: 32 bytes'
+    expect_console '^clock: (kvm-clock|tsc)'
+    local seen now
+    seen=$(sed -n 's/^date: \([0-9]*\).*/\1/p' console)
+    now=$(date +%s)
+    [[ $seen -le $((now + 2)) && $seen -ge $((now - 60)) ]] || fail "date is $seen, not about $now"
+}

@@ -1,0 +1,112 @@
+# shellcheck shell=bash disable=SC2154,SC2034
+# virtio-blk under a stock kernel: data survives, discard frees, fio verifies.
+
+# Checks the image of a root disk after its guest powered off: the file system
+# is clean and the files are what the guest said it wrote.
+_compare_root() {
+    local sum
+    e2fsck -fn "$1" >fsck.log 2>&1 || {
+        cat fsck.log
+        fail "e2fsck found damage"
+    }
+    sum=$(sed -n 's/^written \([0-9a-f]*\) .*/\1/p' console)
+    [[ -n $sum ]] || fail "the guest did not say what it wrote"
+    for file in random copy; do
+        [[ $(debugfs -R "cat /data/$file" "$1" 2>/dev/null | sha256sum) == "$sum "* ]] ||
+            fail "/data/$file is not what was written"
+    done
+    [[ $(debugfs -R 'cat /data/renamed' "$1" 2>/dev/null) == "file 8" ]] || fail "/data/renamed differs"
+}
+
+_root_on_disk() {
+    cp --sparse=always "$FILES/root.img" root.img
+    cp "$base" "$initrd"
+    launch -d root.img -a 'root=/dev/vda rootfstype=ext4' "$@"
+    expect_status 0
+    expect_outcome poweroff
+    expect_console '^root is /dev/'
+    _compare_root root.img
+}
+
+an_ext4_root_is_whole_after_power_off() {
+    _root_on_disk -c 2
+}
+
+an_ext4_root_is_whole_after_power_off_over_mmio() {
+    _root_on_disk -c 2 --transport=mmio
+}
+
+discard_shrinks_the_file() {
+    local before after
+    truncate -s 64M disk.img
+    guest <<'END'
+dd if=/dev/urandom of=/dev/vda bs=1M count=48 2>/dev/null
+sync
+echo "filled" && read -r _ </dev/hvc0
+blkdiscard -o 8388608 -l 33554432 /dev/vda && echo "discarded"
+echo "zeroes: $(dd if=/dev/vda bs=1M skip=8 count=32 2>/dev/null | tr -d '\000' | wc -c)"
+END
+    mkfifo keys
+    start -d disk.img --serial=file:serial --console=tty -a console=ttyS0 <keys
+    exec 3>keys
+    wait_for '^filled' 60 serial
+    before=$(du -k disk.img | cut -f 1)
+    echo go >&3
+    finish
+    exec 3>&-
+    after=$(du -k disk.img | cut -f 1)
+    expect_status 0
+    expect_console '^discarded' serial
+    expect_console '^zeroes: 0' serial
+    echo "$before KiB before, $after KiB after"
+    [[ $before -ge 49152 && $after -le $((before - 32000)) ]] || fail "the file has not shrunk"
+}
+
+a_fio_verify_job_passes() {
+    truncate -s 64M disk.img
+    guest "$FILES/programs-fio" <<'END'
+mkdir -p /dev/shm /usr/share/fio
+mount -t tmpfs shm /dev/shm
+fio --name=v --filename=/dev/vda --rw=randwrite --bsrange=512-64k --direct=1 --ioengine=libaio \
+    --iodepth=16 --size=24M --verify=crc32c --verify_fatal=1 --do_verify=1 --output=/fio.log
+echo "fio: $?"
+cat /fio.log
+END
+    launch -c 2 -m 1G -d disk.img
+    expect_status 0
+    expect_console '^fio: 0'
+}
+
+a_readonly_disk_refuses_writes() {
+    truncate -s 8M disk.img
+    guest <<'END'
+echo "ro: $(cat /sys/block/vda/ro)"
+dd if=/dev/zero of=/dev/vda bs=4k count=1 2>/dev/null || echo "write refused"
+END
+    launch -d disk.img,readonly
+    expect_status 0
+    expect_console '^ro: 1'
+    expect_console '^write refused'
+}
+
+two_disks_and_two_nics_keep_order_and_names() {
+    truncate -s 16M a.img
+    truncate -s 32M b.img
+    make_tap tap0 10.1.0.1/24
+    make_tap tap1 10.2.0.1/24
+    guest <<'END'
+for disk in vda vdb; do
+    echo "$disk: $(cat /sys/block/$disk/size) $(cat /sys/block/$disk/serial)"
+done
+for nic in eth0 eth1; do
+    echo "$nic: $(cat /sys/class/net/$nic/address)"
+done
+END
+    launch -d a.img,serial=first -d b.img,serial=second \
+        -n tap:tap0,mac=02:00:00:00:00:0a -n tap:tap1,mac=02:00:00:00:00:0b
+    expect_status 0
+    expect_console '^vda: 32768 first'
+    expect_console '^vdb: 65536 second'
+    expect_console '^eth0: 02:00:00:00:00:0a'
+    expect_console '^eth1: 02:00:00:00:00:0b'
+}
