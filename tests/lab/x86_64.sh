@@ -10,4 +10,4 @@ lab_modules=(virtio_pci virtio_console 9pnet_virtio 9p overlay irqbypass ccp kvm
 lab_module_options='kvm-amd.ko npt=1 vgif=0 vls=0'
 lab_console=ttyS0
 lab_append='mitigations=off'
-lab_qemu=(qemu-system-x86_64 -M q35 -cpu ${LABCPU:-max} -vga none)
+lab_qemu=(qemu-system-x86_64 -M q35 -cpu "${LABCPU:-max}" -vga none)
