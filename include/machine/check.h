@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What can be found wrong with a machine before it is built.
+ *
+ * config_check() has looked at the options; here the host is asked about what they name. */
+#pragma once
+
+#include "machine/config.h"
+
+/* What would otherwise go wrong late or silently: images in formats that we do not read, file
+ * descriptors that are not open, a place for the result that is not there. Logs what is wrong.
+ * Returns 0 or -errno. */
+int machine_check(const struct config *config);
+
+/* Tries, for --dry-run, all that can be tried without KVM and without a trace: loads the kernel
+ * into memory of ours, opens the disks. Logs what is wrong. Returns 0 or -errno. */
+int machine_try(const struct config *config);

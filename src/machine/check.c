@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What can be found wrong with a machine before it is built. */
+#include "machine/check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "boot/boot.h"
+#include "host/fd.h"
+#include "host/log.h"
+#include "host/program.h"
+#include "mem/guest_mem.h"
+#include "mem/layout.h"
+#include "virtio/block_backend.h"
+
+/* Checks that a file could be made at @path: that its folder is there and ours to write. */
+static int check_folder(const char *option, const char *path)
+{
+    AUTO_FREE
+    char *copy = strdup(path);
+    struct stat st;
+
+    if (!copy)
+        return log_errno(-ENOMEM, "%s", option);
+    bool exists = !stat(path, &st);
+    if (exists && S_ISDIR(st.st_mode)) {
+        log_error("%s: '%s' is a directory; name a file in it", option, path);
+        return -EISDIR;
+    }
+    /* What is there and is no file (a terminal, a pipe) is written to as it is. */
+    if (exists && !S_ISREG(st.st_mode))
+        return 0;
+    const char *folder = dirname(copy);
+    if (access(folder, W_OK | X_OK))
+        return log_errno(-errno, "%s: '%s' cannot be made in '%s'", option, path, folder);
+    return 0;
+}
+
+static int check_console(const char *option, const struct console_config *console)
+{
+    return console->kind == CONSOLE_FILE ? check_folder(option, console->path) : 0;
+}
+
+struct image_kind {
+    unsigned offset;
+    unsigned len;
+    const char *magic;
+    const char *what;
+    const char *way_out; /* a command, in front of the image's name ... */
+    const char *target;  /* ... and behind it */
+};
+
+/* Images whose bytes are not the disk's. */
+static const struct image_kind image_kinds[] = {
+    { 0, 4, "QFI\xfb", "a qcow2 image", "qemu-img convert -O raw", " NEW" },
+    { 0, 4, "QED\0", "a QED image", "qemu-img convert -O raw", " NEW" },
+    { 0, 4, "KDMV", "a VMDK image", "qemu-img convert -O raw", " NEW" },
+    { 0, 4, "COWD", "a VMDK image", "qemu-img convert -O raw", " NEW" },
+    { 0, 21, "# Disk DescriptorFile", "the description of a VMDK image", "qemu-img convert -O raw",
+      " NEW" },
+    { 0, 8, "vhdxfile", "a VHDX image", "qemu-img convert -O raw", " NEW" },
+    { 0, 8, "conectix", "a VHD image", "qemu-img convert -O raw", " NEW" },
+    { 0x40, 4, "\x7f\x10\xda\xbe", "a VDI image", "qemu-img convert -O raw", " NEW" },
+    { 0, 16, "WithoutFreeSpace", "a Parallels image", "qemu-img convert -O raw", " NEW" },
+    { 0, 16, "WithouFreSpacExt", "a Parallels image", "qemu-img convert -O raw", " NEW" },
+    { 0, 6,
+      "\xfd"
+      "7zXZ\0",
+      "compressed with xz", "xz -dk", "" },
+    { 0, 4, "\x28\xb5\x2f\xfd", "compressed with zstd", "zstd -dk", "" },
+    { 0, 3, "\x1f\x8b\x08", "compressed with gzip", "gzip -dk", "" },
+    { 0, 3, "BZh", "compressed with bzip2", "bzip2 -dk", "" },
+};
+
+static const struct image_kind *find_image_kind(const uint8_t *head, size_t len)
+{
+    for (size_t i = 0; i < sizeof(image_kinds) / sizeof(image_kinds[0]); i++) {
+        const struct image_kind *kind = &image_kinds[i];
+        if (kind->offset + kind->len <= len && !memcmp(head + kind->offset, kind->magic, kind->len))
+            return kind;
+    }
+    return NULL;
+}
+
+/* Refuses an image that is surely meant to be read in another way, unless the user insists.
+ * What fails to open here is left to the one who opens it in earnest. */
+static int check_disk_format(const struct disk_config *disk)
+{
+    uint8_t head[512];
+    AUTO_CLOSE
+    int fd = open(disk->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    ssize_t len = fd < 0 ? -1 : pread(fd, head, sizeof(head), 0);
+    const struct image_kind *kind = len > 0 ? find_image_kind(head, (size_t)len) : NULL;
+
+    if (!kind || disk->format_given)
+        return 0;
+    log_error("disk '%s': looks like %s, and hutch reads raw ones: `%s '%s'%s`; if it is the "
+              "content of a raw disk that looks so, add ,format=raw",
+              disk->path, kind->what, kind->way_out, disk->path, kind->target);
+    return -EINVAL;
+}
+
+static int check_net(const struct net_config *net)
+{
+    struct stat st;
+
+    if (net->kind == NET_KIND_FD && fcntl(net->fd, F_GETFD) < 0) {
+        log_error("--net=fd:%d: no such file descriptor is open; a shell opens it with "
+                  "%d<>/dev/tapN",
+                  net->fd, net->fd);
+        return -EBADF;
+    }
+    if (net->kind != NET_KIND_STREAM)
+        return 0;
+    if (stat(net->target, &st))
+        return log_errno(-errno, "--net=stream:%s", net->target);
+    if (!S_ISSOCK(st.st_mode)) {
+        log_error("--net=stream:%s: not a socket", net->target);
+        return -ENOTSOCK;
+    }
+    return 0;
+}
+
+int machine_check(const struct config *config)
+{
+    int err = config->result_path ? check_folder("--result", config->result_path) : 0;
+
+    if (!err)
+        err = check_console("--serial", &config->serial);
+    if (!err)
+        err = check_console("--console", &config->console);
+    for (size_t i = 0; !err && i < config->disk_count; i++)
+        err = check_disk_format(&config->disks[i]);
+    for (size_t i = 0; !err && i < config->net_count; i++)
+        err = check_net(&config->nets[i]);
+    return err;
+}
+
+static int load_kernel(const struct config *config, struct guest_mem *mem)
+{
+    AUTO_FREE
+    char *cmdline = config_cmdline(config);
+    struct boot_config boot = { .kernel = config->kernel,
+                                .initrd = config->initrd,
+                                .cmdline = cmdline,
+                                .ram_size = config->memory_size,
+                                .rsdp = LAYOUT_ACPI_BASE };
+    struct cpu_entry entry;
+
+    return cmdline ? boot_load(mem, &boot, &entry) : log_errno(-ENOMEM, "kernel command line");
+}
+
+static int try_kernel(const struct config *config)
+{
+    struct guest_mem *mem = NULL;
+    int err = guest_mem_create(GUEST_MEM_PRIVATE, &mem);
+
+    if (!err)
+        err = layout_add_ram(mem, config->memory_size);
+    if (err)
+        (void)log_errno(err, "%ju MiB of guest memory", (uintmax_t)(config->memory_size / MIB));
+    else
+        err = load_kernel(config, mem);
+    guest_mem_destroy(mem);
+    return err;
+}
+
+static int try_disk(const struct disk_config *disk)
+{
+    struct block_file_params params = { .path = disk->path,
+                                        .read_only = disk->read_only,
+                                        .cache = disk->cache };
+    struct block_backend *backend;
+    int err = block_file_open(&params, &backend);
+
+    if (!err)
+        backend->ops->destroy(backend);
+    return err;
+}
+
+static int try_net(const struct net_config *net)
+{
+    AUTO_FREE
+    char *passt = net->kind == NET_KIND_USER ? program_find("passt") : NULL;
+
+    if (net->kind != NET_KIND_USER || passt)
+        return 0;
+    log_error("--net=user needs the program passt, which is not installed: `sudo apt-get install "
+              "passt`");
+    return -ENOENT;
+}
+
+int machine_try(const struct config *config)
+{
+    int err = try_kernel(config);
+
+    for (size_t i = 0; !err && i < config->disk_count; i++)
+        err = try_disk(&config->disks[i]);
+    for (size_t i = 0; !err && i < config->net_count; i++)
+        err = try_net(&config->nets[i]);
+    return err;
+}
