@@ -7,7 +7,6 @@
 #include "cli/cli.h"
 #include "cli_private.h"
 #include "host/log.h"
-#include "machine/outcome.h"
 
 /* HUTCH_LOG=error, warn, info or debug: what to show of our own words. */
 static void set_log_level(void)

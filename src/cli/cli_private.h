@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "machine/outcome.h"
 #include "options.h"
 
 /* Reads the options and operands of a verb; argv[0] is its name. On return argv[0] and on are

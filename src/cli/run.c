@@ -8,6 +8,7 @@
 #include "dry_run.h"
 #include "host/log.h"
 #include "kernel_find.h"
+#include "machine/check.h"
 #include "machine/config.h"
 #include "machine/machine.h"
 #include "machine/outcome.h"
@@ -17,7 +18,13 @@ static int prepare(struct config *config)
 {
     int err = kernel_resolve(&config->kernel);
 
-    return err ? err : config_check(config);
+    if (!err)
+        err = config_check(config);
+    if (!err)
+        err = machine_check(config);
+    if (!err && config->dry_run)
+        err = machine_try(config);
+    return err;
 }
 
 static int run(struct config *config)
@@ -31,7 +38,7 @@ static int run(struct config *config)
     }
     if (!err)
         machine_run(config, &outcome);
-    if (config->result_path) {
+    if (config->result_path && !config->dry_run) {
         err = outcome_write(&outcome, config->name, config->result_path);
         if (err) {
             (void)log_errno(err, "result '%s'", config->result_path);

@@ -10,6 +10,7 @@
 
 #include <net/if.h>
 
+#include "cpu/vcpu.h"
 #include "host/fd.h"
 #include "machine/config.h"
 #include "mem/layout.h"
@@ -394,6 +395,11 @@ static int read_masked(char *rest, char **names, struct usage_error *error)
             return usage_fail(error, "'%.40s': a feature can only be taken away: -FEATURE", item);
         if (count == MASKED_MAX)
             return usage_fail(error, "more than %d features", MASKED_MAX);
+        if (!cpu_feature_is_known(item + 1))
+            return usage_fail(error,
+                              "no CPU feature '%.40s' that could be taken away; they are "
+                              "named as in /proc/cpuinfo",
+                              item + 1);
         names[count] = strdup(item + 1);
         if (!names[count++])
             return -ENOMEM;

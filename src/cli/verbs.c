@@ -1,7 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The verbs. */
+#include <string.h>
+
 #include "cli/cli.h"
 #include "options.h"
+
+static int set_flag(void *target, const char *value, struct usage_error *error)
+{
+    (void)error;
+
+    *(bool *)target = !strcmp(value, "yes");
+    return 0;
+}
+
+static const struct option doctor_options[] = {
+    { "json", 0, OPTION_BOOLEAN, NULL, "print the findings as JSON", set_flag },
+    { 0 },
+};
 
 const struct verb verbs[] = {
     { .name = "run",
@@ -15,6 +30,12 @@ const struct verb verbs[] = {
       .run = cli_run,
       .options = run_options,
       .stops_at_operand = true },
+    { .name = "doctor",
+      .operands = "",
+      .summary = "say what this host lets us do, and what to do about the rest",
+      .details = "Exit status: 0 all is well, 1 something is missing, 125 no machine can run.\n",
+      .run = cli_doctor,
+      .options = doctor_options },
     { .name = "version", .operands = "", .summary = "print the version", .run = cli_version },
     { .name = "help",
       .operands = "[VERB]",

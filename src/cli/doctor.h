@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What `hutch doctor` finds out, check by check. */
+#pragma once
+
+#include <stddef.h>
+
+enum finding_state { FINDING_OK, FINDING_WARN, FINDING_FAIL };
+
+struct finding {
+    const char *name;
+    enum finding_state state;
+    char value[200]; /* what was found */
+    char fix[320];   /* what the user can do about it; "" if nothing need be done */
+};
+
+struct doctor {
+    struct finding findings[24];
+    size_t count;
+};
+
+/* Adds a finding. One too many is dropped. */
+void doctor_note(struct doctor *doctor, const char *name, enum finding_state state,
+                 const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* Says what can be done about the last finding. */
+void doctor_advise(struct doctor *doctor, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+void doctor_check_kvm(struct doctor *doctor);
+void doctor_check_host(struct doctor *doctor);
+void doctor_check_networks(struct doctor *doctor);
+
+/* Whether the CPU flag @name is in /proc/cpuinfo. */
+int doctor_has_cpu_flag(const char *name);
+/* Whether capability number @bit is in our effective set. */
+int doctor_has_capability(unsigned bit);
