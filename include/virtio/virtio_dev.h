@@ -49,6 +49,9 @@ struct virtio_dev_ops {
     /* Forget all requests that are not with the host; nothing of the old driver's is left when
      * requests_in_flight is 0. May be NULL. */
     void (*reset)(struct virtio_dev *vdev);
+    /* Puts back (virtqueue_unpop()) what was popped ahead and is not begun; the queues are saved
+     * next. May be NULL. */
+    void (*settle)(struct virtio_dev *vdev);
     /* The device's own state, beyond what virtio_dev_save() keeps; features and queues are loaded
      * before it. activate() is not called again; queue_notify() is, for every queue that is not
      * empty. May be NULL. */
@@ -140,6 +143,9 @@ void virtio_dev_push(struct virtio_dev *vdev, unsigned index, uint16_t head, uin
 /* The same in two steps, for whoever pushes several chains at once. */
 void virtio_dev_push_quietly(struct virtio_dev *vdev, unsigned index, uint16_t head,
                              uint32_t written);
+/* Gives several back at once: the driver sees all of them or none. */
+void virtio_dev_push_all_quietly(struct virtio_dev *vdev, unsigned index,
+                                 const struct virtqueue_used *chains, size_t count);
 void virtio_dev_flush_interrupt(struct virtio_dev *vdev, unsigned index);
 
 /* A request went to the host, or came back from it. When the last one came back during a reset,

@@ -73,11 +73,21 @@ int virtqueue_start(struct virtqueue *vq);
  * chains in flight than the ring has descriptors. A buffer of length 0 is skipped. */
 int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain);
 
-/* Puts the chain just taken back, as if it had not been popped; only for the last one popped. */
+/* Puts the chain just taken back, as if it had not been popped; only for the last one popped, then
+ * the one before it, and so on, as long as none popped after them was pushed. */
 void virtqueue_unpop(struct virtqueue *vq);
 
 /* Gives the chain @head back with @written bytes filled in its writable part. */
 void virtqueue_push(struct virtqueue *vq, uint16_t head, uint32_t written);
+
+/* What a chain is given back with. */
+struct virtqueue_used {
+    uint16_t head;
+    uint32_t written;
+};
+
+/* Gives @count chains back at once: the driver sees all of them or none. */
+void virtqueue_push_all(struct virtqueue *vq, const struct virtqueue_used *chains, size_t count);
 
 /* Whether the driver wants an interrupt for what was pushed since this was last asked. */
 bool virtqueue_wants_interrupt(struct virtqueue *vq);

@@ -159,6 +159,13 @@ void virtio_dev_push_quietly(struct virtio_dev *vdev, unsigned index, uint16_t h
         virtqueue_push(&vdev->queues[index], head, written);
 }
 
+void virtio_dev_push_all_quietly(struct virtio_dev *vdev, unsigned index,
+                                 const struct virtqueue_used *chains, size_t count)
+{
+    if (queue_is_running(vdev, index))
+        virtqueue_push_all(&vdev->queues[index], chains, count);
+}
+
 void virtio_dev_flush_interrupt(struct virtio_dev *vdev, unsigned index)
 {
     if (queue_is_running(vdev, index) && virtqueue_wants_interrupt(&vdev->queues[index]) &&
@@ -382,6 +389,8 @@ int virtio_dev_save(struct virtio_dev *vdev, struct state_writer *out)
 
     if (vdev->requests_in_flight > 0)
         return -EBUSY;
+    if (vdev->ops->settle)
+        vdev->ops->settle(vdev);
     for (unsigned i = 0; i < vdev->queue_count; i++)
         queues[i] = vdev->queues[i].state;
 

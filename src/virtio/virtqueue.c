@@ -251,19 +251,27 @@ void virtqueue_unpop(struct virtqueue *vq)
     vq->state.next_avail--;
 }
 
-void virtqueue_push(struct virtqueue *vq, uint16_t head, uint32_t written)
+void virtqueue_push_all(struct virtqueue *vq, const struct virtqueue_used *chains, size_t count)
 {
     struct vring_used *used = vq->used_ring;
 
     if (!is_started(vq) || vq->broken)
         return;
+    for (size_t i = 0; i < count; i++) {
+        vring_used_elem_t *elem = &used->ring[vq->state.next_used & ring_mask(vq)];
 
-    vring_used_elem_t *elem = &used->ring[vq->state.next_used & ring_mask(vq)];
-
-    __atomic_store_n(&elem->id, htole32(head), __ATOMIC_RELAXED);
-    __atomic_store_n(&elem->len, htole32(written), __ATOMIC_RELAXED);
-    vq->state.next_used++;
+        __atomic_store_n(&elem->id, htole32(chains[i].head), __ATOMIC_RELAXED);
+        __atomic_store_n(&elem->len, htole32(chains[i].written), __ATOMIC_RELAXED);
+        vq->state.next_used++;
+    }
     __atomic_store_n(&used->idx, htole16(vq->state.next_used), __ATOMIC_RELEASE);
+}
+
+void virtqueue_push(struct virtqueue *vq, uint16_t head, uint32_t written)
+{
+    const struct virtqueue_used chain = { head, written };
+
+    virtqueue_push_all(vq, &chain, 1);
 }
 
 bool virtqueue_wants_interrupt(struct virtqueue *vq)
