@@ -15,7 +15,14 @@ struct net_params {
     struct loop *loop;
     struct net_backend *backend; /* taken over, also on failure */
     uint8_t mac[NET_MAC_LEN];
-    uint16_t mtu; /* 0: not told to the guest */
+    uint16_t mtu; /* 68 to 65535; 0: not told to the guest */
 };
 
+/* Returns 0, -EINVAL if the MTU or the back-end's pair_count is out of range, or -errno. */
 int net_create(const struct net_params *params, struct virtio_dev **ret);
+
+/* The MAC address of network card @index of the machine called @vm_name, if the user gives none:
+ * the same at every start, so that DHCP leases and udev's names last; another for every name and
+ * card, so that machines can meet on one network. It is 02, which marks a unicast address that
+ * nobody assigned (IEEE 802, 8.4), and 40 bits of a hash. */
+void net_default_mac(const char *vm_name, unsigned index, uint8_t mac[NET_MAC_LEN]);

@@ -99,22 +99,6 @@ static int make_name(struct config *config)
     return config->name ? 0 : -ENOMEM;
 }
 
-/* An address that is the same whenever the machine has the same name: the hash (FNV-1a) of the
- * name and the card's number, as a locally administered address. */
-static void make_mac(const char *name, size_t index, uint8_t mac[NET_MAC_LEN])
-{
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-
-    for (; *name; name++)
-        hash = (hash ^ (unsigned char)*name) * UINT64_C(0x100000001b3);
-    hash = (hash ^ (index + 1) << 8) * UINT64_C(0x100000001b3);
-    hash = (hash ^ hash >> 32) * UINT64_C(0xd6e8feb86659fd93); /* else the cards differ little */
-    hash ^= hash >> 32;
-    for (int i = 0; i < NET_MAC_LEN; i++)
-        mac[i] = (uint8_t)(hash >> (8 * i));
-    mac[0] = (mac[0] & 0xfc) | 0x02;
-}
-
 static int check_memory_and_cpus(const struct config *config)
 {
     if (!config->cpu_count || !config->memory_size || config->memory_size % MIB) {
@@ -192,7 +176,7 @@ static int check_nets(struct config *config)
         struct net_config *net = &config->nets[i];
 
         if (!net->has_mac)
-            make_mac(config->name, i, net->mac);
+            net_default_mac(config->name, (unsigned)i, net->mac);
         net->has_mac = true;
         if (net->queue_pairs > 1 && net->kind != NET_KIND_TAP) {
             log_error("--net: queues=%u needs a tap:IF: the other networks have one queue",

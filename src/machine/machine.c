@@ -241,18 +241,20 @@ static int add_disks(struct machine *machine)
 /* The user's descriptor stays the user's, for a reboot: the back-end gets a duplicate. */
 static int open_net_fd(int fd, struct net_backend **ret)
 {
+    char name[16];
     int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 
     if (own < 0)
         return log_errno(-errno, "network 'fd:%d'", fd);
-    return net_tap_from_fd(own, ret);
+    (void)snprintf(name, sizeof(name), "fd:%d", fd);
+    return net_tap_from_fd(own, name, ret);
 }
 
 static int open_net_backend(const struct net_config *net, struct net_backend **ret)
 {
     switch (net->kind) {
     case NET_KIND_USER:
-        return net_passt_start(ret);
+        return net_passt_start(&(struct net_passt_params){ .mtu = net->mtu }, ret);
     case NET_KIND_TAP:
         return net_tap_open(net->target, net->queue_pairs ? net->queue_pairs : 1, ret);
     case NET_KIND_FD:

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The parts of the network card among themselves: net.c is the device, net_rx.c fills the
+ * driver's receive buffers, net_control.c obeys its commands. */
+#pragma once
+
+#include <linux/virtio_net.h>
+
+#include "virtio/net.h"
+
+enum {
+    NET_HEADER_LEN = sizeof(struct virtio_net_hdr_v1),
+    NET_RX_SEGMENTS = 4 * VIRTQUEUE_MAX_SEGMENTS,
+};
+
+#define NET_FEATURE(bit) (UINT64_C(1) << (bit))
+
+/* A receive queue; net_rx.c tells how it works. */
+struct net_rx {
+    struct virtio_dev *vdev;
+    unsigned queue;
+    /* Chains that were popped and wait for a frame, their buffers in one row, and their sum. */
+    struct {
+        uint16_t head;
+        uint16_t segment_count;
+        uint32_t bytes;
+    } chains[VIRTQUEUE_MAX_SIZE];
+    unsigned chain_count;
+    struct iovec segments[NET_RX_SEGMENTS + 1]; /* one more for the spill */
+    unsigned segment_count;
+    uint64_t bytes;
+    /* A frame that was longer than all of them: its length (0: none), how much of it is in
+     * them, and the rest. */
+    size_t held_len, held_in_place;
+    uint8_t *spill; /* NET_FRAME_MAX bytes, owned; its pages are untouched mostly */
+};
+
+int net_rx_init(struct net_rx *rx, struct virtio_dev *vdev, unsigned queue);
+void net_rx_fini(struct net_rx *rx);
+/* Takes one frame from @backend's @pair and gives it to the driver, without interrupt. Returns 1,
+ * also if the frame had to be dropped, 0 if there is none, -ENOBUFS if it is the driver's turn:
+ * queue_notify() follows. */
+int net_rx_take_frame(struct net_rx *rx, struct net_backend *backend, unsigned pair);
+/* The queue was reset: what was popped from it is nothing any more. */
+void net_rx_forget(struct net_rx *rx);
+/* Puts back what was popped, as if it had not been. */
+void net_rx_put_back(struct net_rx *rx);
+
+/* What the driver can observe beyond features and queues. */
+struct net_state {
+    uint8_t mac[NET_MAC_LEN];
+    uint16_t pairs;          /* that the driver uses */
+    uint64_t guest_offloads; /* VIRTIO_NET_F_GUEST_* that it wants now */
+};
+
+struct net_pair {
+    struct net_rx rx;
+    bool is_blocked; /* the back-end takes no more frames until can_send() */
+};
+
+struct net {
+    struct virtio_dev vdev;
+    struct net_backend *backend;
+    struct net_state state;
+    uint8_t own_mac[NET_MAC_LEN]; /* before the driver changes it */
+    uint16_t mtu;
+    bool is_link_up;
+    bool is_configured; /* the back-end knows state.pairs and state.guest_offloads */
+    unsigned pair_count;
+    struct net_pair pairs[NET_MAX_QUEUE_PAIRS];
+};
+
+/* The offloads towards the driver that may follow from @features: without checksums there is no
+ * segmentation (5.1.3.1). */
+uint64_t net_guest_offloads(uint64_t features);
+
+/* Tells the back-end what the driver chose, if it does not know. Returns 0 or -errno. */
+int net_configure(struct net *net);
+
+/* Obeys the command in @readable (5.1.6.5). Returns VIRTIO_NET_OK or VIRTIO_NET_ERR. */
+uint8_t net_control_execute(struct net *net, const struct iovec *readable, size_t count,
+                            size_t bytes);
