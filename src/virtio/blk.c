@@ -160,13 +160,9 @@ static void log_failure(struct blk *blk, const struct block_request *io, int err
     if (blk->has_logged)
         return;
     blk->has_logged = true;
-    if (err == -ENODATA)
-        log_error("%s: became shorter: nothing to read at byte %" PRIu64
-                  "; the guest gets I/O errors (said once)",
-                  blk->vdev.name, io->offset);
-    else
-        log_errno(err, "%s: %s at byte %" PRIu64 "; the guest gets I/O errors (said once)",
-                  blk->vdev.name, names[io->op], io->offset);
+    log_error("%s: %s at byte %" PRIu64 ": %s; the guest gets I/O errors (said once)",
+              blk->vdev.name, names[io->op], io->offset,
+              err == -ENODATA ? "it has become shorter" : strerror(-err));
 }
 
 static bool must_become_stable(const struct blk *blk, const struct blk_request *request)
