@@ -24,7 +24,6 @@
 
 #include "host/fd.h"
 #include "host/log.h"
-#include "mem/layout.h"
 
 static const struct capability common_capabilities[] = {
     { KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY" },
@@ -237,8 +236,7 @@ int vm_map_memory(struct vm *vm, const struct guest_mem *mem)
         };
 
         if (ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0)
-            return log_errno(-errno, "%ju MiB of guest memory at %#jx: KVM_SET_USER_MEMORY_REGION",
-                             (uintmax_t)(region->size / MIB), (uintmax_t)region->gpa);
+            return -errno;
     }
     return 0;
 }

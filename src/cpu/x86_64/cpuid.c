@@ -183,20 +183,26 @@ static void set_amd_topology(struct kvm_cpuid2 *table, const struct cpuid_params
     remove_leaf(table, 0x80000026); /* the same as 0xb, in yet another form */
 }
 
-/* Finds the fraction nearest to @value / @unit whose numerator is below @limit, by its continued
- * fraction. */
+/* Finds the fraction nearest to @value / @unit whose numerator is below @limit: a convergent of its
+ * continued fraction, or, where the next one is too large, one between the two. */
 static void approximate(uint32_t value, uint32_t unit, uint64_t limit, uint32_t *numerator,
                         uint32_t *denominator)
 {
     uint64_t rest = value, divisor = unit;
     uint64_t n0 = 0, n1 = 1, d0 = 1, d1 = 0;
+    bool fits = true;
 
-    while (divisor) {
-        uint64_t digit = rest / divisor, next = rest % divisor;
+    while (divisor && fits) {
+        uint64_t whole = rest / divisor, next = rest % divisor;
+        uint64_t digit = whole;
+
+        fits = whole * n1 + n0 < limit;
+        if (!fits)
+            digit = (limit - 1 - n0) / n1;
+        if (!fits && 2 * digit <= whole)
+            break; /* what we have is nearer */
+
         uint64_t n2 = digit * n1 + n0, d2 = digit * d1 + d0;
-
-        if (n2 >= limit)
-            break;
         n0 = n1, n1 = n2, d0 = d1, d1 = d2;
         rest = divisor, divisor = next;
     }
@@ -206,7 +212,8 @@ static void approximate(uint32_t value, uint32_t unit, uint64_t limit, uint32_t 
 
 /* Leaf 0x15: the TSC counts ebx / eax times per tick of a crystal of ecx Hz. Guests also take that
  * crystal for the local APIC's timer, so it must be KVM's 1 GHz; and they multiply its kHz by ebx
- * in 32 bits, which bounds the fraction. Only Intel has this leaf. */
+ * in 32 bits, which bounds the fraction: it is off by up to 120 millionths, mostly by under one.
+ * Only Intel has this leaf; kvm-clock and leaf 0x40000010 are exact. */
 static void set_crystal(struct kvm_cpuid2 *table, uint32_t tsc_khz)
 {
     struct kvm_cpuid_entry2 *base = cpuid_find(table, 0, 0);
