@@ -36,6 +36,16 @@ const struct verb verbs[] = {
       .details = "Exit status: 0 all is well, 1 something is missing, 125 no machine can run.\n",
       .run = cli_doctor,
       .options = doctor_options },
+    { .name = "kernel",
+      .operands = "which [KERNEL] | ls | pull [VERSION] | check [KERNEL]",
+      .summary = "find, list, download and examine kernels",
+      .details =
+          "KERNEL is what `hutch run --kernel` takes: a file, a release or its beginning, or\n"
+          "host; without it, the newest one pulled. VERSION is a release, its beginning, or a\n"
+          "flavour of Debian's (amd64, cloud-amd64). Nothing is installed.\n",
+      .run = cli_kernel,
+      .words = "which ls pull check",
+      .takes_file = true },
     { .name = "version", .operands = "", .summary = "print the version", .run = cli_version },
     { .name = "help",
       .operands = "[VERB]",

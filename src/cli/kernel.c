@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+/* `hutch kernel`: which kernels there are, and getting one. */
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli_private.h"
+#include "host/fd.h"
+#include "host/log.h"
+#include "kernel_check.h"
+#include "kernel_find.h"
+#include "kernel_pull.h"
+#include "values.h"
+
+/* Each gets the operand behind its name, or NULL. */
+struct action {
+    const char *name;
+    int (*run)(const char *operand);
+    bool takes_operand;
+};
+
+/* @operand as -k would take it, as the path of an image. */
+static int resolve(const char *operand, char **path)
+{
+    *path = operand ? strdup(operand) : NULL;
+    if (operand && !*path)
+        return log_errno(-ENOMEM, "kernel '%s'", operand);
+    return kernel_resolve(path);
+}
+
+static int which(const char *operand)
+{
+    AUTO_FREE
+    char *path = NULL;
+
+    if (resolve(operand, &path))
+        return STATUS_TOOL_ERROR;
+    puts(path);
+    return cli_finish_output(0);
+}
+
+static int list(const char *operand)
+{
+    struct kernel_list kernels;
+    (void)operand;
+
+    int err = kernel_list_read(&kernels);
+    if (err) {
+        (void)log_errno(err, "list of kernels");
+        return STATUS_TOOL_ERROR;
+    }
+    for (size_t i = 0; i < kernels.count; i++) {
+        const struct kernel *kernel = &kernels.kernels[i];
+        printf("%-28s %-9s %s\n", kernel->release,
+               kernel->origin == KERNEL_CACHED ? "pulled" : "installed", kernel->path);
+    }
+    kernel_list_fini(&kernels);
+    return cli_finish_output(0);
+}
+
+static void note_signal(int number)
+{
+    (void)number;
+}
+
+/* An interrupt ends the programs that pull runs (they do not inherit the handler), and what they
+ * left is then cleaned up. */
+static int pull(const char *operand)
+{
+    struct sigaction action = { .sa_handler = note_signal };
+    AUTO_FREE
+    char *path = NULL;
+
+    if (!getenv("HUTCH_LOG"))
+        log_set_level(LOG_LEVEL_INFO); /* it takes a while: say what goes on */
+    (void)sigaction(SIGINT, &action, NULL);
+    if (kernel_pull(operand, &path))
+        return STATUS_TOOL_ERROR;
+    puts(path);
+    return cli_finish_output(0);
+}
+
+static int check(const char *operand)
+{
+    AUTO_FREE
+    char *path = NULL;
+
+    if (resolve(operand, &path))
+        return STATUS_TOOL_ERROR;
+    return kernel_check(path);
+}
+
+static const struct action actions[] = { { "which", which, true },
+                                         { "ls", list, false },
+                                         { "pull", pull, true },
+                                         { "check", check, true } };
+
+int cli_kernel(int argc, char **argv)
+{
+    static const char *const names[] = { "which", "ls", "pull", "check", NULL };
+    int count, status = cli_parse("kernel", argc, argv, NULL, 2, &count);
+
+    if (status >= 0)
+        return status;
+    if (!count)
+        return cli_usage_error("kernel: what about it? which, ls, pull or check");
+    int at = value_word(argv[0], names);
+    const char *meant = value_suggest(argv[0], names);
+    if (at < 0 && meant)
+        return cli_usage_error("kernel: no action '%s'; did you mean '%s'?", argv[0], meant);
+    if (at < 0)
+        return cli_usage_error("kernel: no action '%s': there are which, ls, pull and check",
+                               argv[0]);
+    if (count > 1 && !actions[at].takes_operand)
+        return cli_usage_error("kernel %s takes no operands: '%s'", argv[0], argv[1]);
+    return actions[at].run(count > 1 ? argv[1] : NULL);
+}

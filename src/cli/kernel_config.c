@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Finds a kernel's configuration, the surest place first:
+ *
+ *   1. a vmlinux may have it inside (IKCONFIG=y): gzip'ed, between IKCFG_ST and IKCFG_ED
+ *   2. beside the image: config-RELEASE, config (a folder of modules), or the .config of the tree
+ *      that it was built in
+ *   3. a bzImage has a vmlinux inside, compressed: unpacked, then as 1
+ *   4. installed for its release: /boot/config-RELEASE, /usr/lib/modules/RELEASE/config
+ *
+ * Unpacking is left to the programs that every distribution has (gzip, xz, zstd ...): six formats
+ * are not worth their code in hutch for a verb that is used now and then. */
+#include "kernel_config.h"
+
+#include <asm/bootparam.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "host/fd.h"
+#include "host/log.h"
+#include "host/program.h"
+
+enum { CONFIG_TEXT_MAX = 16 << 20, HEADER_OFFSET = 0x1f1, SETUP_SECTOR = 512 };
+#define UNPACKED_MAX (UINT64_C(2) << 30)
+
+/* A file, mapped to be read. */
+struct image {
+    const uint8_t *data;
+    size_t len;
+};
+
+static int image_map(int fd, struct image *ret)
+{
+    struct stat st;
+
+    if (fstat(fd, &st))
+        return -errno;
+    if (!S_ISREG(st.st_mode))
+        return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+    if (!st.st_size)
+        return -ENODATA;
+    void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (data == MAP_FAILED)
+        return -errno;
+    *ret = (struct image){ data, (size_t)st.st_size };
+    return 0;
+}
+
+static void image_unmap(struct image *image)
+{
+    if (image->data)
+        (void)munmap((void *)(uintptr_t)image->data, image->len);
+    image->data = NULL;
+}
+
+/* A memfd with a copy of @len bytes. Returns it or -errno. */
+static int copy_to_file(const uint8_t *data, size_t len)
+{
+    AUTO_CLOSE
+    int fd = memfd_create("hutch-kernel", MFD_CLOEXEC);
+    int err = fd < 0 ? -errno : fd_write_full(fd, data, len);
+
+    if (!err && lseek(fd, 0, SEEK_SET))
+        err = -errno;
+    return err ? err : take_fd(&fd);
+}
+
+/* Lets a program unpack @data. What it says at the end does not count: behind a kernel's payload
+ * stand bytes that are not its own. Returns a memfd or -errno. */
+static int unpack(const uint8_t *data, size_t len, const char *const *argv)
+{
+    AUTO_CLOSE
+    int input = copy_to_file(data, len);
+    AUTO_CLOSE
+    int output = memfd_create("hutch-unpacked", MFD_CLOEXEC);
+    struct program program = {
+        .argv = argv, .input = input, .output = output, .errors = -1, .max_file_size = UNPACKED_MAX
+    };
+    if (input < 0)
+        return input;
+    if (output < 0)
+        return -errno;
+    int status = program_run(&program);
+    if (status == -ENOENT) {
+        log_warn("the kernel's configuration may be inside its image, which takes the program %s "
+                 "to unpack",
+                 argv[0]);
+    }
+    return status < 0 ? status : take_fd(&output);
+}
+
+/* The text between the marks, unpacked; -ENOENT if there are none. */
+static int read_ikconfig(const struct image *image, char **ret)
+{
+    static const char *const gzip[] = { "gzip", "-dc", NULL };
+    static const char start[] = "IKCFG_ST\x1f\x8b", end[] = "IKCFG_ED"; /* gzip's magic follows */
+    const size_t mark_len = sizeof(end) - 1;
+    const uint8_t *from = memmem(image->data, image->len, start, sizeof(start) - 1);
+    if (!from)
+        return -ENOENT;
+
+    from += mark_len;
+    const uint8_t *to = memmem(from, image->len - (size_t)(from - image->data), end, mark_len);
+    if (!to)
+        return -ENOENT;
+    AUTO_CLOSE
+    int fd = unpack(from, (size_t)(to - from), gzip);
+    struct stat st;
+    if (fd < 0)
+        return fd;
+    if (fstat(fd, &st))
+        return -errno;
+    if (st.st_size == 0 || st.st_size > CONFIG_TEXT_MAX)
+        return -ENOENT;
+    AUTO_FREE
+    char *text = calloc(1, (size_t)st.st_size + 1);
+    if (!text)
+        return -ENOMEM;
+    int err = fd_pread_full(fd, text, (size_t)st.st_size, 0);
+    if (!err)
+        *ret = take_pointer(text);
+    return err;
+}
+
+/* The header of a bzImage with the boot protocol 2.08 or later, which tells about the payload. */
+static bool read_header(const struct image *image, struct setup_header *ret)
+{
+    const uint32_t magic = 0x53726448; /* "HdrS" */
+
+    if (image->len < HEADER_OFFSET + sizeof(*ret))
+        return false;
+    memcpy(ret, image->data + HEADER_OFFSET, sizeof(*ret));
+    return ret->header == magic && ret->version >= 0x208;
+}
+
+/* What the compressed vmlinux inside a bzImage is unpacked with, or NULL. */
+static const char *const *payload_program(const uint8_t *data, size_t len)
+{
+    static const struct {
+        const char *magic;
+        size_t len;
+        const char *argv[3];
+    } formats[] = {
+        { "\x1f\x8b", 2, { "gzip", "-dc" } },
+        { "\xfd"
+          "7zXZ",
+          5,
+          { "xz", "-dc" } },
+        { "\x28\xb5\x2f\xfd", 4, { "zstd", "-dc" } },
+        { "\x02\x21\x4c\x18", 4, { "lz4", "-dc" } },
+        { "BZh", 3, { "bzip2", "-dc" } },
+        { "\x5d\0\0", 3, { "unlzma", "-c" } },
+        { "\x89LZO", 4, { "lzop", "-dc" } },
+    };
+
+    for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+        if (len > formats[i].len && !memcmp(data, formats[i].magic, formats[i].len))
+            return formats[i].argv;
+    }
+    return NULL;
+}
+
+static int read_payload_ikconfig(const struct image *image, char **ret)
+{
+    struct setup_header header;
+    struct image inside = { 0 };
+
+    if (!read_header(image, &header))
+        return -ENOENT;
+    uint64_t sectors = header.setup_sects ? header.setup_sects : 4;
+    uint64_t offset = (sectors + 1) * SETUP_SECTOR + header.payload_offset;
+    if (offset >= image->len || header.payload_length > image->len - offset)
+        return -ENOENT;
+
+    const uint8_t *payload = image->data + offset;
+    const char *const *argv = payload_program(payload, header.payload_length);
+    AUTO_CLOSE
+    int fd = argv ? unpack(payload, header.payload_length, argv) : -1;
+    int err = fd < 0 ? -ENOENT : image_map(fd, &inside);
+    if (!err)
+        err = read_ikconfig(&inside, ret);
+    image_unmap(&inside);
+    return err;
+}
+
+/* Finds the release in the image: a bzImage's header points to it, else the banner has it. */
+static void find_release(const struct image *image, char *buf, size_t size)
+{
+    static const char banner[] = "Linux version ";
+    struct setup_header header;
+    const uint8_t *at = NULL;
+
+    if (read_header(image, &header) && header.kernel_version)
+        at = image->data + SETUP_SECTOR + header.kernel_version;
+    else if ((at = memmem(image->data, image->len, banner, sizeof(banner) - 1)))
+        at += sizeof(banner) - 1;
+    buf[0] = '\0';
+    for (size_t i = 0; at && i + 1 < size && at < image->data + image->len; i++, at++) {
+        bool is_part = *at > ' ' && *at < 0x7f && *at != '/';
+        buf[i] = is_part ? (char)*at : '\0';
+        buf[i + 1] = '\0';
+        if (!is_part)
+            break;
+    }
+}
+
+/* Reads a file that has a configuration. */
+static int read_text(struct kernel_config *config, const char *path)
+{
+    AUTO_FREE
+    char *text = NULL;
+
+    if (fd_read_file(path, CONFIG_TEXT_MAX, &text, NULL) || !strstr(text, "CONFIG_"))
+        return -ENOENT;
+    config->source = strdup(path);
+    if (!config->source)
+        return -ENOMEM;
+    config->text = take_pointer(text);
+    return 0;
+}
+
+static int read_first(struct kernel_config *config, char names[][PATH_MAX], size_t count)
+{
+    int err = -ENOENT;
+
+    for (size_t i = 0; err == -ENOENT && i < count; i++)
+        err = read_text(config, names[i]);
+    return err;
+}
+
+static int read_beside(struct kernel_config *config, const char *path)
+{
+    char names[4][PATH_MAX], folder[PATH_MAX];
+
+    if (snprintf(folder, sizeof(folder), "%s", path) >= PATH_MAX - 256)
+        return -ENOENT;
+    const char *dir = dirname(folder);
+    /* Without a release, "config-" is no file's name. */
+    (void)snprintf(names[0], PATH_MAX, "%.3800s/config-%s", dir, config->release);
+    (void)snprintf(names[1], PATH_MAX, "%.3800s/config", dir);
+    (void)snprintf(names[2], PATH_MAX, "%.3800s/.config", dir);
+    (void)snprintf(names[3], PATH_MAX, "%.3800s/../../../.config", dir); /* arch/x86/boot/ */
+    return read_first(config, names, 4);
+}
+
+static int read_installed(struct kernel_config *config)
+{
+    char names[2][PATH_MAX];
+
+    if (!config->release[0])
+        return -ENOENT;
+    (void)snprintf(names[0], PATH_MAX, "/boot/config-%s", config->release);
+    (void)snprintf(names[1], PATH_MAX, "/usr/lib/modules/%s/config", config->release);
+    return read_first(config, names, 2);
+}
+
+static int read_inside(struct kernel_config *config, const struct image *image,
+                       int (*read)(const struct image *, char **))
+{
+    int err = read(image, &config->text);
+
+    if (err)
+        return err;
+    config->source = strdup("the image itself");
+    return config->source ? 0 : -ENOMEM;
+}
+
+static int read_anywhere(struct kernel_config *config, const char *path, const struct image *image)
+{
+    int err = read_inside(config, image, read_ikconfig);
+
+    if (err == -ENOENT)
+        err = read_beside(config, path);
+    if (err == -ENOENT)
+        err = read_inside(config, image, read_payload_ikconfig);
+    if (err == -ENOENT)
+        err = read_installed(config);
+    return err;
+}
+
+int kernel_config_read(const char *path, struct kernel_config *ret)
+{
+    struct kernel_config config = { 0 };
+    struct image image = { 0 };
+    AUTO_CLOSE
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+    if (fd < 0)
+        return log_errno(-errno, "kernel '%s'", path);
+    int err = image_map(fd, &image);
+    if (err)
+        return log_errno(err, "kernel '%s'", path);
+    find_release(&image, config.release, sizeof(config.release));
+    err = read_anywhere(&config, path, &image);
+    image_unmap(&image);
+    if (err) {
+        kernel_config_fini(&config);
+        log_error("kernel '%s': its configuration is neither in it (it has no IKCONFIG) nor beside "
+                  "it as config-%s; put it there",
+                  path, config.release[0] ? config.release : "RELEASE");
+        return err;
+    }
+    *ret = config;
+    return 0;
+}
+
+void kernel_config_fini(struct kernel_config *config)
+{
+    free(config->text);
+    free(config->source);
+    config->text = config->source = NULL;
+}
+
+enum config_value kernel_config_value(const struct kernel_config *config, const char *option)
+{
+    char line[80];
+    size_t len = (size_t)snprintf(line, sizeof(line), "CONFIG_%s=", option);
+
+    for (const char *at = config->text; (at = strstr(at, line)); at++) {
+        if (at != config->text && at[-1] != '\n')
+            continue;
+        return at[len] == 'y' ? CONFIG_BUILT_IN : at[len] == 'm' ? CONFIG_MODULE : CONFIG_MISSING;
+    }
+    return CONFIG_MISSING;
+}
