@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* hutch: picks the verb. */
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,12 +28,10 @@ int main(int argc, char **argv)
         help_print_overview(stderr);
         return STATUS_TOOL_ERROR;
     }
-    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
-        argv[1] = "help";
-    if (!strcmp(argv[1], "--version"))
-        argv[1] = "version";
 
-    const struct verb *verb = verb_find(argv[1]);
+    bool wants_help = !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h");
+    bool wants_version = !strcmp(argv[1], "--version");
+    const struct verb *verb = verb_find(wants_help ? "help" : wants_version ? "version" : argv[1]);
     if (verb)
         return verb->run(argc - 1, argv + 1);
     if (argv[1][0] == '-')
