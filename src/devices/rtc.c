@@ -9,7 +9,7 @@
  * an old time and half of a new one. A virtual CPU may be held up for longer at any point, so we
  * do it the other way round: UIP is never set, and registers that are read one after the other
  * show the same moment. A new moment begins when a register is read again, when register A is
- * read, and after two seconds. */
+ * read, and after a second or two. */
 #include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
