@@ -41,7 +41,7 @@ guest() {
 }
 
 start() {
-    "$HUTCH" run -k "$kernel" -i "$initrd" --result=result "$@" >console 2>log &
+    "$HUTCH" run -k "$kernel" -i "$initrd" --result=result "$@" <&0 >console 2>log 3>&- &
     vm_pid=$!
 }
 

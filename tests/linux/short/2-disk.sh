@@ -10,7 +10,10 @@ _compare_root() {
         fail "e2fsck found damage"
     }
     sum=$(sed -n 's/^written \([0-9a-f]*\) .*/\1/p' console)
-    [[ -n $sum ]] || fail "the guest did not say what it wrote"
+    [[ -n $sum ]] || {
+        show_vm
+        fail "the guest did not say what it wrote"
+    }
     for file in random copy; do
         [[ $(debugfs -R "cat /data/$file" "$1" 2>/dev/null | sha256sum) == "$sum "* ]] ||
             fail "/data/$file is not what was written"
@@ -47,8 +50,8 @@ blkdiscard -o 8388608 -l 33554432 /dev/vda && echo "discarded"
 echo "zeroes: $(dd if=/dev/vda bs=1M skip=8 count=32 2>/dev/null | tr -d '\000' | wc -c)"
 END
     mkfifo keys
+    exec 3<>keys
     start -d disk.img --serial=file:serial --console=tty -a console=ttyS0 <keys
-    exec 3>keys
     wait_for '^filled' 60 serial
     before=$(du -k disk.img | cut -f 1)
     echo go >&3
@@ -69,8 +72,9 @@ mkdir -p /dev/shm /usr/share/fio
 mount -t tmpfs shm /dev/shm
 fio --name=v --filename=/dev/vda --rw=randwrite --bsrange=512-64k --direct=1 --ioengine=libaio \
     --iodepth=16 --size=24M --verify=crc32c --verify_fatal=1 --do_verify=1 --output=/fio.log
-echo "fio: $?"
+status=$?
 cat /fio.log
+echo "fio: $status"
 END
     launch -c 2 -m 1G -d disk.img
     expect_status 0

@@ -50,8 +50,8 @@ END
 data_over_tap_arrives_unchanged() {
     make_tap tap0 10.1.0.1/24
     head -c 8388608 /dev/urandom >sent
-    busybox nc -l -p 7001 <sent &
-    busybox nc -l -p 7002 >received </dev/null &
+    socat -u OPEN:sent TCP-LISTEN:7001,bind=10.1.0.1 &
+    socat -u TCP-LISTEN:7002,bind=10.1.0.1 CREATE:received &
     guest <<'END'
 ip addr add 10.1.0.2/24 dev eth0
 ip link set eth0 up
@@ -78,7 +78,7 @@ curl_through_user_networking_reaches_a_server() {
     _make_outer_network
     mkdir www
     head -c 3000000 /dev/urandom >www/file
-    (cd www && exec python3 -m http.server 8000 --bind 127.0.0.1 >../http.log 2>&1) &
+    busybox httpd -f -p 127.0.0.1:8000 -h www &
     local server=$!
     guest "$FILES/programs-net" <<'END'
 cat >/dhcp <<'SCRIPT'

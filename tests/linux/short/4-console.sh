@@ -16,13 +16,15 @@ _console_reads() { # DEVICE OPTION...
     local device=$1
     shift
     guest <<END
-read -r line <$device
+exec 5<$device
+echo "ready" >$device
+read -r line <&5
 echo "heard: \$line" >$device
 END
     mkfifo keys
+    exec 3<>keys
     start "$@" <keys
-    exec 3>keys
-    sleep 1
+    wait_for '^ready' 60
     echo "hello guest" >&3
     finish
     exec 3>&-
