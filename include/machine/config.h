@@ -85,3 +85,10 @@ bool config_name_is_valid(const char *name);
 
 /* The kernel command line that results: the caller's to free; NULL if there is no memory. */
 char *config_cmdline(const struct config *config);
+
+/* Whether that command line makes a kernel leave CONFIG_PANIC_MARK at guest address
+ * CONFIG_PANIC_MARK_GPA before it resets the machine in a panic, and only then. */
+bool config_marks_panics(const struct config *config);
+
+#define CONFIG_PANIC_MARK UINT16_C(0x1234)
+#define CONFIG_PANIC_MARK_GPA UINT64_C(0x472)

@@ -224,6 +224,25 @@ int config_check(struct config *config)
     return err;
 }
 
+/* Whether a parameter of @cmdline begins with @prefix. */
+static bool has_parameter(const char *cmdline, const char *prefix)
+{
+    for (const char *at = cmdline; (at = strstr(at, prefix)); at++) {
+        if (at == cmdline || at[-1] == ' ')
+            return true;
+    }
+    return false;
+}
+
+/* A PC's memory word 0x472 tells its firmware that a reset is a warm reboot, if it is 0x1234.
+ * Linux sets it (5.1 and later), and can be told to reboot warm only after a panic: so the word
+ * says which reboots are panics, without any driver in the guest. */
+bool config_marks_panics(const struct config *config)
+{
+    return config->on_panic == ON_PANIC_EXIT && !config->cmdline &&
+           !(config->append && has_parameter(config->append, "reboot="));
+}
+
 /* What the kernel is told unless --cmdline replaces it; the manual gives the reasons.
  *
  * The kernel opens the last console= as /dev/console, so the terminal's comes last. */
@@ -237,9 +256,10 @@ char *config_cmdline(const struct config *config)
 
     if (config->cmdline)
         return strdup(config->cmdline);
-    if (asprintf(&text, "%s%s%spanic=%s%s%s", has_hvc && !hvc_last ? "console=hvc0 " : "",
-                 has_serial ? "console=ttyS0 " : "", hvc_last ? "console=hvc0 " : "",
-                 config->on_panic == ON_PANIC_EXIT ? "-1" : "0", *append ? " " : "", append) < 0)
-        return NULL;
-    return text;
+    int len = asprintf(&text, "%s%s%spanic=%s%s%s%s", has_hvc && !hvc_last ? "console=hvc0 " : "",
+                       has_serial ? "console=ttyS0 " : "", hvc_last ? "console=hvc0 " : "",
+                       config->on_panic == ON_PANIC_EXIT ? "-1" : "0",
+                       config_marks_panics(config) ? " reboot=panic_warm" : "", *append ? " " : "",
+                       append);
+    return len < 0 ? NULL : text;
 }

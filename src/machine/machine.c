@@ -105,6 +105,16 @@ int machine_place_virtio(struct machine *machine, struct virtio_dev *vdev)
 
 /* --- the devices --- */
 
+/* Whether the guest's kernel said, before it reset the machine, that it had panicked. */
+static bool reset_is_panic(const struct machine *machine)
+{
+    uint16_t mark = 0;
+
+    return config_marks_panics(machine->config) &&
+           !guest_mem_read(machine->mem, CONFIG_PANIC_MARK_GPA, &mark, sizeof(mark)) &&
+           mark == CONFIG_PANIC_MARK;
+}
+
 static void on_power_event(void *ctx, enum power_event event, uint32_t value)
 {
     struct machine *machine = ctx;
@@ -114,7 +124,7 @@ static void on_power_event(void *ctx, enum power_event event, uint32_t value)
         machine_end(machine, OUTCOME_POWEROFF, 0);
         break;
     case POWER_RESET:
-        machine_end(machine, OUTCOME_REBOOT, 0);
+        machine_end(machine, reset_is_panic(machine) ? OUTCOME_PANIC : OUTCOME_REBOOT, 0);
         break;
     case POWER_DEBUG_EXIT:
         machine_end(machine, OUTCOME_DEBUG_EXIT, value);
