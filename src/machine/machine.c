@@ -146,13 +146,14 @@ struct power_port machine_power(struct machine *machine)
     return (struct power_port){ .request = on_power_event, .ctx = machine };
 }
 
-/* Takes over a chip that a create function just made, and gives it its first window. */
-static int place_chip(struct machine *machine, int err, struct device *chip, uint64_t port,
+/* Takes over the chip that a create function just put into *@chip, and gives it its first window.
+ * @err is that function's result: arguments come in any order, so the chip cannot be one. */
+static int place_chip(struct machine *machine, int err, struct device *const *chip, uint64_t port,
                       uint64_t size)
 {
     if (!err)
-        err = machine_own(machine, chip);
-    return err ? err : bus_add(machine->ports, port, size, chip, 0);
+        err = machine_own(machine, *chip);
+    return err ? err : bus_add(machine->ports, port, size, *chip, 0);
 }
 
 static int add_chips(struct machine *machine)
@@ -163,22 +164,22 @@ static int add_chips(struct machine *machine)
         .power = power,
     };
     struct device *chip = NULL;
-    int err = place_chip(machine, rtc_create(&chip), chip, LAYOUT_PORT_RTC, 2);
+    int err = place_chip(machine, rtc_create(&chip), &chip, LAYOUT_PORT_RTC, 2);
 
     if (!err)
-        err = place_chip(machine, reset_control_create(&power, &chip), chip,
+        err = place_chip(machine, reset_control_create(&power, &chip), &chip,
                          LAYOUT_PORT_RESET_CONTROL, 1);
     if (!err)
         err =
-            place_chip(machine, debug_exit_create(&power, &chip), chip, LAYOUT_PORT_DEBUG_EXIT, 4);
+            place_chip(machine, debug_exit_create(&power, &chip), &chip, LAYOUT_PORT_DEBUG_EXIT, 4);
     if (!err)
-        err = place_chip(machine, pvpanic_create(&power, &chip), chip, LAYOUT_PORT_PVPANIC, 1);
+        err = place_chip(machine, pvpanic_create(&power, &chip), &chip, LAYOUT_PORT_PVPANIC, 1);
     if (!err)
-        err = place_chip(machine, i8042_create(&power, &chip), chip, LAYOUT_PORT_I8042, 1);
+        err = place_chip(machine, i8042_create(&power, &chip), &chip, LAYOUT_PORT_I8042, 1);
     if (!err)
         err = bus_add(machine->ports, LAYOUT_PORT_I8042 + 4, 1, chip, 4);
     if (!err)
-        err = place_chip(machine, acpi_registers_create(&acpi, &chip), chip, LAYOUT_PORT_ACPI, 8);
+        err = place_chip(machine, acpi_registers_create(&acpi, &chip), &chip, LAYOUT_PORT_ACPI, 8);
     if (!err)
         machine->acpi_registers = chip;
     return err;
