@@ -56,7 +56,8 @@ struct fadt {
     uint8_t reserved0, preferred_pm_profile;
     uint16_t sci_interrupt;
     uint32_t smi_command;
-    uint8_t fixed_hardware[57]; /* PM1 blocks and what else a reduced machine does not have */
+    uint8_t fixed_hardware[56]; /* PM1 blocks and what else a reduced machine does not have */
+    uint8_t rtc_century;        /* which byte of CMOS RAM */
     uint16_t boot_architecture;
     uint8_t reserved1;
     uint32_t flags;
@@ -84,7 +85,7 @@ enum {
 };
 /* Of IAPC_BOOT_ARCH. Flags that are not set say that there is no i8042 either. */
 enum { BOOT_VGA_NOT_PRESENT = 1 << 2 };
-enum { RESET_VALUE = 6 };
+enum { RESET_VALUE = 6, RTC_CENTURY = 0x32 };
 
 struct madt {
     struct table_header header;
@@ -246,6 +247,7 @@ static int build_fadt(struct builder *builder, const struct acpi_config *config,
     const struct fadt fadt = {
         .header = header_make("FACP", 6),
         .minor_version = 4,
+        .rtc_century = RTC_CENTURY,
         .boot_architecture = BOOT_VGA_NOT_PRESENT,
         .flags = FADT_WBINVD | FADT_PROC_C1 | FADT_NO_FIXED_POWER_BUTTON |
                  FADT_NO_FIXED_SLEEP_BUTTON | FADT_NO_FIXED_RTC_WAKE | FADT_RESET_REGISTER |
