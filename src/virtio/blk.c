@@ -206,11 +206,12 @@ static void flush_submissions(struct blk *blk)
 
 static void flush_interrupts(struct blk *blk)
 {
-    for (unsigned i = 0; blk->interrupts; i++)
-        if (blk->interrupts & (UINT32_C(1) << i)) {
-            blk->interrupts &= ~(UINT32_C(1) << i);
-            virtio_dev_flush_interrupt(&blk->vdev, i);
-        }
+    while (blk->interrupts) {
+        unsigned queue = (unsigned)__builtin_ctz(blk->interrupts);
+
+        blk->interrupts &= ~(UINT32_C(1) << queue);
+        virtio_dev_flush_interrupt(&blk->vdev, queue);
+    }
 }
 
 /* A row of completions has been handled; also called from within flush_submissions(). */
@@ -220,11 +221,12 @@ static void handle_batch_done(void *ctx)
 
     flush_submissions(blk);
     flush_interrupts(blk);
-    for (unsigned i = 0; blk->starved; i++)
-        if (blk->starved & (UINT32_C(1) << i)) {
-            blk->starved &= ~(UINT32_C(1) << i);
-            virtio_dev_notify(&blk->vdev, i);
-        }
+    while (blk->starved) {
+        unsigned queue = (unsigned)__builtin_ctz(blk->starved);
+
+        blk->starved &= ~(UINT32_C(1) << queue);
+        virtio_dev_notify(&blk->vdev, queue);
+    }
 }
 
 /* --- checking and starting; these return VIRTIO_BLK_S_* or STATUS_PENDING --- */

@@ -105,13 +105,14 @@ static int explain_open_error(int err, const struct block_file_params *params)
     case -EACCES:
     case -EPERM:
     case -EROFS:
-        if (!params->read_only && access(path, R_OK) == 0)
+        if (!params->read_only && access(path, R_OK) == 0) {
             log_error("disk '%s': %s for writing; open it with ',readonly', or get write "
                       "permission",
                       path, strerror(-err));
-        else
+        } else {
             log_error("disk '%s': %s; get read permission on it and on the folders above it", path,
                       strerror(-err));
+        }
         return err;
     case -EBUSY:
         log_error("disk '%s': the host itself uses this device (is it mounted?); unmount it, or "
@@ -269,12 +270,13 @@ static int find_alignment(struct block_file *file, const char *path)
     if (!target->is_direct)
         return 0;
 
-    uint8_t *buf = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    size_t size = 2 * (size_t)align;
+    uint8_t *buf = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     if (buf == MAP_FAILED)
         return log_errno(-ENOMEM, "disk '%s'", path);
-    bool works = direct_works(target->fd, buf + align % PAGE, align);
-    munmap(buf, 2 * PAGE);
+    bool works = direct_works(target->fd, buf + align, align);
+    munmap(buf, size);
     if (!works) {
         log_error("disk '%s': direct I/O is not possible there in sectors of %u bytes; leave out "
                   "cache=none",

@@ -60,15 +60,15 @@ static pid_t find_holder(int fd)
     struct dirent *entry;
     struct stat file;
     pid_t holder = 0;
-    DIR *dir = opendir("/proc");
 
+    if (fstat(fd, &file) < 0)
+        return 0;
+    DIR *dir = opendir("/proc");
     if (!dir)
         return 0;
-    if (fstat(fd, &file) == 0)
-        while (!holder && (entry = readdir(dir)))
-            if (isdigit((unsigned char)entry->d_name[0]) &&
-                process_holds_lock(entry->d_name, &file))
-                holder = (pid_t)atoi(entry->d_name);
+    while (!holder && (entry = readdir(dir)))
+        if (isdigit((unsigned char)entry->d_name[0]) && process_holds_lock(entry->d_name, &file))
+            holder = (pid_t)strtol(entry->d_name, NULL, 10);
     closedir(dir);
     return holder;
 }

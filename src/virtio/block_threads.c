@@ -122,6 +122,16 @@ void block_threads_submit(struct block_threads *threads, struct block_request *r
     block_list_append(&threads->fresh, request);
 }
 
+/* Ends all that is queued with an error: nobody will ever do it. With the lock held. */
+static void fail_queued(struct block_threads *threads, int err)
+{
+    struct block_request *request;
+
+    while ((request = block_list_take(&threads->queued)))
+        finish(threads, request, err);
+    threads->queued_count = 0;
+}
+
 void block_threads_flush(struct block_threads *threads)
 {
     struct block_request *request;
@@ -137,11 +147,8 @@ void block_threads_flush(struct block_threads *threads)
     while (!err && threads->queued_count > threads->idle_count &&
            threads->thread_count < THREAD_MAX)
         err = start_thread(threads);
-    if (threads->thread_count == 0) /* nobody will ever do it */
-        while ((request = block_list_take(&threads->queued))) {
-            threads->queued_count--;
-            finish(threads, request, err);
-        }
+    if (threads->thread_count == 0)
+        fail_queued(threads, err);
     if (threads->queued_count > 1)
         pthread_cond_broadcast(&threads->work);
     else

@@ -13,14 +13,19 @@
  * The loop watches the ring's own descriptor, which is readable while completions are waiting. */
 #include "block_engine.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <liburing.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "host/loop.h"
 
 /* Entries for submissions, and twice as many for completions; one page each. */
 enum { RING_SIZE = 64 };
+
+static_assert(sizeof(struct block_request *) == sizeof(((struct io_uring_sqe *)0)->user_data),
+              "an entry's user_data holds its request");
 
 struct block_uring {
     struct io_uring ring;
@@ -79,7 +84,9 @@ static void withdraw_unsubmitted(struct block_uring *uring)
 
     for (; head != sq->sqe_tail; head++) {
         struct io_uring_sqe *sqe = &sq->sqes[head & *sq->kring_mask];
-        struct block_request *request = (void *)(uintptr_t)sqe->user_data;
+        struct block_request *request;
+
+        memcpy(&request, &sqe->user_data, sizeof(sqe->user_data));
 
         if (request) {
             uring->in_flight--;

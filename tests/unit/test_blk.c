@@ -28,6 +28,8 @@ enum {
     MAX_HELD = 512,
 };
 
+#define SECTOR ((size_t)SECTOR_SIZE)
+
 static char dir[PATH_MAX], image[PATH_MAX];
 
 static int make_scratch(void **state)
@@ -152,7 +154,7 @@ static void disk_open_file(struct disk *disk, bool read_only)
     struct block_backend *backend;
 
     unlink(image);
-    image_make(image, SECTORS * SECTOR_SIZE);
+    image_make(image, SECTORS * SECTOR);
     driver_init(&disk->driver);
     assert_int_equal(block_file_open(&params, &backend), 0);
     disk_start(disk, backend, 1, USUAL_FEATURES);
@@ -234,7 +236,7 @@ static uint8_t image_byte(uint64_t sector, unsigned offset)
 {
     uint8_t byte;
 
-    image_read(image, (off_t)(sector * SECTOR_SIZE + offset), &byte, 1);
+    image_read(image, (off_t)(sector * SECTOR + offset), &byte, 1);
     return byte;
 }
 
@@ -321,15 +323,15 @@ static void reads_what_the_file_has(void **state)
     uint32_t written;
     (void)state;
     disk_open_file(&disk, false);
-    gpa_t gpa = driver_alloc(&disk.driver, 4 * SECTOR_SIZE);
-    const uint8_t *data = driver_at(&disk.driver, gpa, 4 * SECTOR_SIZE);
+    gpa_t gpa = driver_alloc(&disk.driver, 4 * SECTOR);
+    const uint8_t *data = driver_at(&disk.driver, gpa, 4 * SECTOR);
 
-    disk_add(&disk, 0, VIRTIO_BLK_T_IN, SECTORS - 4, gpa, 4 * SECTOR_SIZE);
+    disk_add(&disk, 0, VIRTIO_BLK_T_IN, SECTORS - 4, gpa, 4 * SECTOR);
     assert_int_equal(disk_finish(&disk, &written), VIRTIO_BLK_S_OK);
 
-    assert_int_equal(written, 4 * SECTOR_SIZE + 1);
+    assert_int_equal(written, 4 * SECTOR + 1);
     for (unsigned i = 0; i < 4; i++)
-        assert_int_equal(data[i * SECTOR_SIZE], sector_fill(SECTORS - 4 + i));
+        assert_int_equal(data[i * SECTOR], sector_fill(SECTORS - 4 + i));
     disk_close(&disk);
 }
 
@@ -339,10 +341,10 @@ static void what_it_writes_is_in_the_file(void **state)
     uint32_t written;
     (void)state;
     disk_open_file(&disk, false);
-    gpa_t gpa = driver_alloc(&disk.driver, 2 * SECTOR_SIZE);
-    memset(driver_at(&disk.driver, gpa, 2 * SECTOR_SIZE), 0xab, 2 * SECTOR_SIZE);
+    gpa_t gpa = driver_alloc(&disk.driver, 2 * SECTOR);
+    memset(driver_at(&disk.driver, gpa, 2 * SECTOR), 0xab, 2 * SECTOR);
 
-    disk_add(&disk, 0, VIRTIO_BLK_T_OUT, 10, gpa, 2 * SECTOR_SIZE);
+    disk_add(&disk, 0, VIRTIO_BLK_T_OUT, 10, gpa, 2 * SECTOR);
     assert_int_equal(disk_finish(&disk, &written), VIRTIO_BLK_S_OK);
     assert_int_equal(disk_do(&disk, VIRTIO_BLK_T_FLUSH, 0, 0, 0), VIRTIO_BLK_S_OK);
 
@@ -407,7 +409,7 @@ static void a_file_that_shrank_gives_errors_and_no_more(void **state)
     (void)state;
     disk_open_file(&disk, false);
     gpa_t gpa = driver_alloc(&disk.driver, SECTOR_SIZE);
-    assert_int_equal(truncate(image, 100 * SECTOR_SIZE), 0);
+    assert_int_equal(truncate(image, 100 * SECTOR), 0);
 
     for (unsigned i = 0; i < 3; i++)
         assert_int_equal(disk_do(&disk, VIRTIO_BLK_T_IN, 100 + i, gpa, SECTOR_SIZE),
@@ -487,13 +489,14 @@ static void data_may_come_in_as_many_buffers_as_a_chain_holds(void **state)
     gpa_t data = driver_alloc(&disk.driver, (size_t)segments * len);
     buffers[0] = (struct driver_buffer){ put_header(&disk, VIRTIO_BLK_T_IN, 20), 16, false };
     for (unsigned i = 0; i < segments; i++) /* from back to front */
-        buffers[1 + i] = (struct driver_buffer){ data + (segments - 1 - i) * len, len, true };
+        buffers[1 + i] =
+            (struct driver_buffer){ data + (gpa_t)(segments - 1 - i) * len, len, true };
     buffers[MAX_BUFFERS - 1] = (struct driver_buffer){ disk.status_gpa, 1, true };
 
     assert_int_equal(disk_do_buffers(&disk, buffers, MAX_BUFFERS), VIRTIO_BLK_S_OK);
 
     const uint8_t *bytes = driver_at(&disk.driver, data, (size_t)segments * len);
-    assert_int_equal(bytes[(segments - 1) * len], sector_fill(20));
+    assert_int_equal(bytes[(size_t)(segments - 1) * len], sector_fill(20));
     assert_int_equal(bytes[0], sector_fill(27));
     disk_close(&disk);
 }
@@ -559,12 +562,12 @@ static void refuses_sectors_that_are_not_on_the_disk(void **state)
     struct disk disk;
     (void)state;
     disk_open_held(&disk, 1, USUAL_FEATURES);
-    gpa_t gpa = driver_alloc(&disk.driver, 2 * SECTOR_SIZE);
+    gpa_t gpa = driver_alloc(&disk.driver, 2 * SECTOR);
 
     for (unsigned i = 0; i < sizeof(sectors) / sizeof(sectors[0]); i++) {
-        assert_int_equal(disk_do(&disk, VIRTIO_BLK_T_IN, sectors[i], gpa, 2 * SECTOR_SIZE),
+        assert_int_equal(disk_do(&disk, VIRTIO_BLK_T_IN, sectors[i], gpa, 2 * SECTOR),
                          VIRTIO_BLK_S_IOERR);
-        assert_int_equal(disk_do(&disk, VIRTIO_BLK_T_OUT, sectors[i], gpa, 2 * SECTOR_SIZE),
+        assert_int_equal(disk_do(&disk, VIRTIO_BLK_T_OUT, sectors[i], gpa, 2 * SECTOR),
                          VIRTIO_BLK_S_IOERR);
         assert_int_equal(disk_do_range(&disk, VIRTIO_BLK_T_DISCARD, sectors[i], 2, 0),
                          VIRTIO_BLK_S_IOERR);
@@ -578,7 +581,7 @@ static void refuses_parts_of_sectors(void **state)
     struct disk disk;
     (void)state;
     disk_open_held(&disk, 1, USUAL_FEATURES);
-    gpa_t gpa = driver_alloc(&disk.driver, 2 * SECTOR_SIZE);
+    gpa_t gpa = driver_alloc(&disk.driver, 2 * SECTOR);
 
     assert_int_equal(disk_do(&disk, VIRTIO_BLK_T_IN, 0, gpa, 1), VIRTIO_BLK_S_IOERR);
     assert_int_equal(disk_do(&disk, VIRTIO_BLK_T_IN, 0, gpa, 511), VIRTIO_BLK_S_IOERR);
@@ -905,9 +908,9 @@ static void a_disk_may_go_while_requests_are_under_way(void **state)
     struct disk disk;
     (void)state;
     disk_open_file(&disk, false);
-    gpa_t gpa = driver_alloc(&disk.driver, 256 * SECTOR_SIZE);
+    gpa_t gpa = driver_alloc(&disk.driver, 256 * SECTOR);
     for (unsigned i = 0; i < 40; i++)
-        disk_add(&disk, 0, i % 2 ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_OUT, 0, gpa, 256 * SECTOR_SIZE);
+        disk_add(&disk, 0, i % 2 ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_OUT, 0, gpa, 256 * SECTOR);
     driver_kick(disk.queue);
     driver_run(&disk.driver, 0);
     disk_close(&disk);

@@ -38,6 +38,8 @@ struct job {
     int err; /* 1: not done yet */
 };
 
+#define SECTOR ((size_t)SECTOR_SIZE)
+
 static char dir[PATH_MAX], image[PATH_MAX];
 
 static int make_scratch(void **state)
@@ -333,7 +335,7 @@ static void the_holder_of_a_lock_is_found(void **state)
 
 static void check_write_and_read(struct rig *rig)
 {
-    uint8_t out[8 * SECTOR_SIZE], in[8 * SECTOR_SIZE];
+    uint8_t out[8 * SECTOR], in[8 * SECTOR];
 
     memset(out, 0xa5, sizeof(out));
     assert_int_equal(rig_do(rig, BLOCK_WRITE, 4096, out, sizeof(out)), 0);
@@ -361,7 +363,7 @@ static void check_many(struct rig *rig)
     static uint8_t bufs[MAX_REQUESTS][SECTOR_SIZE];
 
     for (unsigned i = 0; i < MAX_REQUESTS; i++) {
-        job_init(&jobs[i], BLOCK_READ, i * SECTOR_SIZE, bufs[i], SECTOR_SIZE);
+        job_init(&jobs[i], BLOCK_READ, i * SECTOR, bufs[i], SECTOR_SIZE);
         rig_submit(rig, &jobs[i]);
     }
     assert_int_equal(rig->outstanding, MAX_REQUESTS);
@@ -383,14 +385,14 @@ static void many_requests_run_at_once(void **state)
 
 static void check_vectors(struct rig *rig)
 {
-    uint8_t a[SECTOR_SIZE], b[100], c[2 * SECTOR_SIZE - 100];
+    uint8_t a[SECTOR_SIZE], b[100], c[2 * SECTOR - 100];
     struct job job;
 
-    job_init(&job, BLOCK_READ, 2 * SECTOR_SIZE, a, sizeof(a));
+    job_init(&job, BLOCK_READ, 2 * SECTOR, a, sizeof(a));
     job.iov[1] = (struct iovec){ b, sizeof(b) };
     job.iov[2] = (struct iovec){ c, sizeof(c) };
     job.request.iov_count = 3;
-    job.request.len = 3 * SECTOR_SIZE;
+    job.request.len = 3 * SECTOR;
     rig_submit(rig, &job);
     rig_wait(rig);
 
@@ -464,7 +466,7 @@ static void check_zeroes(struct rig *rig)
         struct job job;
 
         image_make(image, IMAGE_SIZE);
-        job_init(&job, BLOCK_WRITE_ZEROES, SECTOR_SIZE, NULL, IMAGE_SIZE - 2 * SECTOR_SIZE);
+        job_init(&job, BLOCK_WRITE_ZEROES, SECTOR_SIZE, NULL, IMAGE_SIZE - 2 * SECTOR);
         job.request.may_unmap = may_unmap;
         rig_submit(rig, &job);
         rig_wait(rig);
@@ -509,14 +511,13 @@ static void zeroes_are_written_by_hand_where_the_file_system_cannot(void **state
 
 static void check_shrunk(struct rig *rig)
 {
-    uint8_t buf[4 * SECTOR_SIZE];
+    uint8_t buf[4 * SECTOR];
 
     assert_int_equal(truncate(image, IMAGE_SIZE / 2 + 100), 0);
 
     assert_int_equal(rig_do(rig, BLOCK_READ, IMAGE_SIZE - sizeof(buf), buf, sizeof(buf)), -ENODATA);
     /* Across the end. */
-    assert_int_equal(rig_do(rig, BLOCK_READ, IMAGE_SIZE / 2 - SECTOR_SIZE, buf, sizeof(buf)),
-                     -ENODATA);
+    assert_int_equal(rig_do(rig, BLOCK_READ, IMAGE_SIZE / 2 - SECTOR, buf, sizeof(buf)), -ENODATA);
     /* Before it. */
     assert_int_equal(rig_do(rig, BLOCK_READ, IMAGE_SIZE / 2 - sizeof(buf), buf, sizeof(buf)), 0);
     /* Writing makes it longer again. */
@@ -535,7 +536,7 @@ static void check_grown(struct rig *rig)
 {
     uint8_t buf[SECTOR_SIZE];
 
-    assert_int_equal(truncate(image, 2 * IMAGE_SIZE), 0);
+    assert_int_equal(truncate(image, (off_t)2 * IMAGE_SIZE), 0);
 
     assert_int_equal(rig->backend->sector_count, IMAGE_SIZE / SECTOR_SIZE);
     assert_int_equal(rig_do(rig, BLOCK_READ, IMAGE_SIZE - SECTOR_SIZE, buf, SECTOR_SIZE), 0);
@@ -585,32 +586,34 @@ static void threads_survive_the_file_size_limit_without_help(void **state)
 
 /* --- engines --- */
 
-static void requests_under_way_are_waited_for_when_a_disk_goes(void **state)
+static void leave_in_the_middle(enum block_engine engine, enum block_cache cache)
 {
     static struct job jobs[MAX_REQUESTS];
     static uint8_t buf[IMAGE_SIZE / 2];
+    struct block_file_params params = { .path = image, .cache = cache, .engine = engine };
+    struct rig rig;
+
+    rig_open(&rig, &params);
+    for (unsigned i = 0; i < MAX_REQUESTS; i++) {
+        job_init(&jobs[i], BLOCK_WRITE, 0, buf, sizeof(buf));
+        rig_submit(&rig, &jobs[i]);
+        if (i == MAX_REQUESTS / 2)
+            rig_flush(&rig);
+    }
+    unsigned outstanding = rig.outstanding;
+    rig_close(&rig);
+    assert_int_equal(rig.outstanding, outstanding);
+}
+
+static void requests_under_way_are_waited_for_when_a_disk_goes(void **state)
+{
     (void)state;
-
-    for (unsigned e = 0; e < sizeof(engines) / sizeof(engines[0]); e++)
-        for (enum block_cache cache = BLOCK_CACHE_WRITEBACK; cache <= BLOCK_CACHE_NONE; cache++) {
-            struct block_file_params params = { .path = image,
-                                                .cache = cache,
-                                                .engine = engines[e] };
-            struct rig rig;
-
-            if (!engine_works(engines[e]))
-                continue;
-            rig_open(&rig, &params);
-            for (unsigned i = 0; i < MAX_REQUESTS; i++) {
-                job_init(&jobs[i], BLOCK_WRITE, 0, buf, sizeof(buf));
-                rig_submit(&rig, &jobs[i]);
-                if (i == MAX_REQUESTS / 2)
-                    rig_flush(&rig);
-            }
-            unsigned batches = rig.batches;
-            rig_close(&rig);
-            assert_int_equal(rig.batches, batches);
-        }
+    for (unsigned i = 0; i < sizeof(engines) / sizeof(engines[0]); i++) {
+        if (!engine_works(engines[i]))
+            continue;
+        leave_in_the_middle(engines[i], BLOCK_CACHE_WRITEBACK);
+        leave_in_the_middle(engines[i], BLOCK_CACHE_NONE);
+    }
 }
 
 /* Makes io_uring_setup() fail as Docker's seccomp profile does. */
@@ -656,8 +659,8 @@ static unsigned count_threads(void)
 
     assert_non_null(file);
     while (fgets(line, sizeof(line), file))
-        if (sscanf(line, "Threads: %u", &count) == 1)
-            break;
+        if (strncmp(line, "Threads:", 8) == 0)
+            count = (unsigned)strtoul(line + 8, NULL, 10);
     fclose(file);
     return count;
 }
