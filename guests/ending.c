@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Ends its machine in the way that `how=` on the command line says, or does not (loop, halt). */
+#include "lib/guest.h"
+
+enum {
+    PORT_I8042 = 0x64,
+    PORT_DEBUG_EXIT = 0xf4,
+    PORT_PVPANIC = 0x505,
+    PORT_SLEEP_CONTROL = 0x600,
+    PORT_RESET_CONTROL = 0xcf9,
+};
+
+enum { SLEEP_S5 = 5 << 2 | 1 << 5 };
+
+static void fault_without_idt(void)
+{
+    struct {
+        uint16_t limit;
+        uint64_t base;
+    } __attribute__((packed)) none = { 0, 0 };
+
+    __asm__ volatile("lidt %0; xor %%ecx, %%ecx; div %%ecx"
+                     :
+                     : "m"(none)
+                     : "eax", "ecx", "edx", "memory");
+}
+
+static void write_memory_without_end(void)
+{
+    for (uint64_t address = 0x1000000;; address += 4096)
+        write8(address & 0x7ffffff, 1);
+}
+
+static const struct {
+    const char *name;
+    uint16_t port;
+    uint8_t value;
+} endings[] = {
+    { "poweroff", PORT_SLEEP_CONTROL, SLEEP_S5 },
+    { "reset-control", PORT_RESET_CONTROL, 6 },
+    { "i8042", PORT_I8042, 0xfe },
+    { "panic", PORT_PVPANIC, 1 },
+    { "crash-load", PORT_PVPANIC, 2 },
+};
+
+void guest_main(const char *cmdline)
+{
+    char how[32];
+
+    option(cmdline, "how", how, sizeof(how));
+    say("ending: %s\n", how);
+    for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
+        if (strcmp(how, endings[i].name) == 0)
+            out8(endings[i].port, endings[i].value);
+    }
+    if (strcmp(how, "exit") == 0)
+        out32(PORT_DEBUG_EXIT, (uint32_t)option_number(cmdline, "value", 0));
+    else if (strcmp(how, "triple-fault") == 0)
+        fault_without_idt();
+    else if (strcmp(how, "loop") == 0)
+        write_memory_without_end();
+    halt_for_ever();
+}
