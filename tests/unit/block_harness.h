@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A scratch folder with image files, and a back-end driven by a loop of its own. */
+/* A scratch folder with image files, and a back-end driven by a loop of its own.
+ * Included after cmocka.h. */
 #pragma once
 
-#include <assert.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
@@ -18,29 +18,27 @@
 static inline void scratch_make(char dir[PATH_MAX])
 {
     snprintf(dir, PATH_MAX, "/var/tmp/hutch-test-XXXXXX");
-    char *made = mkdtemp(dir);
-    assert(made);
-    (void)made;
+    assert_non_null(mkdtemp(dir));
 }
 
 static inline void scratch_path(char path[PATH_MAX], const char *dir, const char *name)
 {
     int len = snprintf(path, PATH_MAX, "%s/%s", dir, name);
-    assert(len < PATH_MAX);
-    (void)len;
+    assert_true(len < PATH_MAX);
 }
 
-/* Makes a file of @size bytes: each sector is filled with its number modulo 250, plus 1. */
+/* Makes a file of @size bytes: each sector is filled with its number modulo 250, plus 1. Its blocks
+ * are really there when this returns. */
 static inline void image_make(const char *path, size_t size)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     uint8_t *data = malloc(size ? size : 1);
 
+    assert_true(fd >= 0 && data);
     for (size_t i = 0; i < size; i++)
         data[i] = (uint8_t)(i / SECTOR_SIZE % 250 + 1);
-    ssize_t written = fd < 0 ? -1 : write(fd, data, size);
-    if (written != (ssize_t)size || fsync(fd) < 0) /* so that its blocks are really there */
-        abort();
+    assert_int_equal(write(fd, data, size), size);
+    assert_int_equal(fsync(fd), 0);
     free(data);
     close(fd);
 }
@@ -49,7 +47,104 @@ static inline void image_read(const char *path, off_t offset, void *buf, size_t 
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-    if (fd < 0 || pread(fd, buf, len, offset) != (ssize_t)len)
-        abort();
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, buf, len, offset), len);
     close(fd);
+}
+
+/* --- a back-end, the loop that it answers on, and the answers --- */
+
+struct rig {
+    struct loop *loop;
+    pthread_mutex_t guard;
+    struct block_backend *backend;
+    unsigned outstanding, batches;
+};
+
+struct job {
+    struct block_request request;
+    struct iovec iov[4];
+    struct rig *rig;
+    int err; /* 1: not done yet */
+};
+
+static inline void rig_note_done(struct block_request *request, int err)
+{
+    struct job *job = (struct job *)request;
+
+    assert_int_equal(job->err, 1);
+    job->err = err;
+    job->rig->outstanding--;
+}
+
+static inline void rig_note_batch(void *ctx)
+{
+    struct rig *rig = ctx;
+
+    rig->batches++;
+    if (rig->outstanding == 0)
+        loop_stop(rig->loop);
+}
+
+static inline void rig_open(struct rig *rig, const struct block_file_params *params)
+{
+    struct block_events events = { .batch_done = rig_note_batch, .ctx = rig };
+
+    memset(rig, 0, sizeof(*rig));
+    pthread_mutex_init(&rig->guard, NULL);
+    assert_int_equal(loop_create(&rig->loop), 0);
+    assert_int_equal(block_file_open(params, &rig->backend), 0);
+    assert_int_equal(rig->backend->ops->attach(rig->backend, rig->loop, &rig->guard, &events), 0);
+}
+
+static inline void rig_close(struct rig *rig)
+{
+    rig->backend->ops->destroy(rig->backend);
+    loop_destroy(rig->loop);
+    pthread_mutex_destroy(&rig->guard);
+}
+
+static inline void job_init(struct job *job, enum block_op op, uint64_t offset, void *buf,
+                            size_t len)
+{
+    *job = (struct job){ .err = 1 };
+    job->iov[0] = (struct iovec){ buf, len };
+    job->request = (struct block_request){ .op = op,
+                                           .offset = offset,
+                                           .len = len,
+                                           .iov = job->iov,
+                                           .iov_count = 1,
+                                           .done = rig_note_done };
+}
+
+static inline void rig_submit(struct rig *rig, struct job *job)
+{
+    job->rig = rig;
+    rig->outstanding++;
+    rig->backend->ops->submit(rig->backend, &job->request);
+}
+
+static inline void rig_flush(struct rig *rig)
+{
+    pthread_mutex_lock(&rig->guard);
+    rig->backend->ops->flush_submissions(rig->backend);
+    pthread_mutex_unlock(&rig->guard);
+}
+
+static inline void rig_wait(struct rig *rig)
+{
+    rig_flush(rig);
+    while (rig->outstanding > 0)
+        assert_int_equal(loop_run(rig->loop), 0);
+}
+
+/* One request from start to end. */
+static inline int rig_do(struct rig *rig, enum block_op op, uint64_t offset, void *buf, size_t len)
+{
+    struct job job;
+
+    job_init(&job, op, offset, buf, len);
+    rig_submit(rig, &job);
+    rig_wait(rig);
+    return job.err;
 }

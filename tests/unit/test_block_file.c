@@ -23,21 +23,6 @@
 
 enum { IMAGE_SIZE = 1024 * 1024, MAX_REQUESTS = 64 };
 
-/* A back-end, the loop that it answers on, and the answers. */
-struct rig {
-    struct loop *loop;
-    pthread_mutex_t guard;
-    struct block_backend *backend;
-    unsigned outstanding, batches;
-};
-
-struct job {
-    struct block_request request;
-    struct iovec iov[4];
-    struct rig *rig;
-    int err; /* 1: not done yet */
-};
-
 #define SECTOR ((size_t)SECTOR_SIZE)
 
 static char dir[PATH_MAX], image[PATH_MAX];
@@ -65,89 +50,14 @@ static int make_image(void **state)
     return 0;
 }
 
-static void note_done(struct block_request *request, int err)
-{
-    struct job *job = (struct job *)request;
-
-    assert_int_equal(job->err, 1);
-    job->err = err;
-    job->rig->outstanding--;
-}
-
-static void note_batch(void *ctx)
-{
-    struct rig *rig = ctx;
-
-    rig->batches++;
-    if (rig->outstanding == 0)
-        loop_stop(rig->loop);
-}
-
-static void rig_open(struct rig *rig, const struct block_file_params *params)
-{
-    struct block_events events = { .batch_done = note_batch, .ctx = rig };
-
-    memset(rig, 0, sizeof(*rig));
-    pthread_mutex_init(&rig->guard, NULL);
-    assert_int_equal(loop_create(&rig->loop), 0);
-    assert_int_equal(block_file_open(params, &rig->backend), 0);
-    assert_int_equal(rig->backend->ops->attach(rig->backend, rig->loop, &rig->guard, &events), 0);
-}
-
-static void rig_close(struct rig *rig)
-{
-    rig->backend->ops->destroy(rig->backend);
-    loop_destroy(rig->loop);
-    pthread_mutex_destroy(&rig->guard);
-}
-
-static void job_init(struct job *job, enum block_op op, uint64_t offset, void *buf, size_t len)
-{
-    *job = (struct job){ .err = 1 };
-    job->iov[0] = (struct iovec){ buf, len };
-    job->request = (struct block_request){
-        .op = op, .offset = offset, .len = len, .iov = job->iov, .iov_count = 1, .done = note_done
-    };
-}
-
-static void rig_submit(struct rig *rig, struct job *job)
-{
-    job->rig = rig;
-    rig->outstanding++;
-    rig->backend->ops->submit(rig->backend, &job->request);
-}
-
-static void rig_flush(struct rig *rig)
-{
-    pthread_mutex_lock(&rig->guard);
-    rig->backend->ops->flush_submissions(rig->backend);
-    pthread_mutex_unlock(&rig->guard);
-}
-
-static void rig_wait(struct rig *rig)
-{
-    rig_flush(rig);
-    while (rig->outstanding > 0)
-        assert_int_equal(loop_run(rig->loop), 0);
-}
-
-/* One request from start to end. */
-static int rig_do(struct rig *rig, enum block_op op, uint64_t offset, void *buf, size_t len)
-{
-    struct job job;
-
-    job_init(&job, op, offset, buf, len);
-    rig_submit(rig, &job);
-    rig_wait(rig);
-    return job.err;
-}
-
 static const enum block_engine engines[] = { BLOCK_ENGINE_THREADS, BLOCK_ENGINE_URING };
 
-/* Whether @engine can be had; a host may forbid io_uring. */
-static bool engine_works(enum block_engine engine)
+/* Whether the host has this: it may forbid io_uring, and a file system may lack direct I/O. */
+static bool can_open(enum block_engine engine, enum block_cache cache)
 {
-    struct block_file_params params = { .path = image, .read_only = true, .engine = engine };
+    struct block_file_params params = {
+        .path = image, .read_only = true, .cache = cache, .engine = engine
+    };
     struct block_backend *backend;
 
     if (block_file_open(&params, &backend))
@@ -166,13 +76,15 @@ static void with_each_engine(enum block_cache cache, void (*check)(struct rig *r
         struct rig rig;
 
         image_make(image, IMAGE_SIZE);
-        if (!engine_works(engines[i]))
+        if (!can_open(engines[i], cache))
             continue;
         rig_open(&rig, &params);
         check(&rig);
         rig_close(&rig);
         seen++;
     }
+    if (seen == 0 && cache == BLOCK_CACHE_NONE)
+        skip();
     assert_true(seen > 0);
 }
 
@@ -609,10 +521,9 @@ static void requests_under_way_are_waited_for_when_a_disk_goes(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < sizeof(engines) / sizeof(engines[0]); i++) {
-        if (!engine_works(engines[i]))
-            continue;
-        leave_in_the_middle(engines[i], BLOCK_CACHE_WRITEBACK);
-        leave_in_the_middle(engines[i], BLOCK_CACHE_NONE);
+        for (enum block_cache cache = BLOCK_CACHE_WRITEBACK; cache <= BLOCK_CACHE_NONE; cache++)
+            if (can_open(engines[i], cache))
+                leave_in_the_middle(engines[i], cache);
     }
 }
 
@@ -640,7 +551,7 @@ static void threads_take_over_where_io_uring_is_forbidden(void **state)
         struct block_file_params params = { .path = image };
         struct rig rig;
 
-        if (!forbid_io_uring() || engine_works(BLOCK_ENGINE_URING))
+        if (!forbid_io_uring() || can_open(BLOCK_ENGINE_URING, BLOCK_CACHE_WRITEBACK))
             _exit(1);
         rig_open(&rig, &params);
         check_write_and_read(&rig);
