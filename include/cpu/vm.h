@@ -37,6 +37,8 @@ int vm_msi_disconnect(struct vm *vm, unsigned gsi);
  * threads. The same work for the kernel as an eventfd that is signalled, and nothing to set up. */
 int vm_msi_send(struct vm *vm, uint64_t address, uint32_t data);
 
-/* Guest writes of @size bytes at memory address @address signal @fd instead of exiting. */
-int vm_doorbell_add(struct vm *vm, uint64_t address, unsigned size, int fd);
-int vm_doorbell_remove(struct vm *vm, uint64_t address, unsigned size, int fd);
+/* Guest writes of @size bytes (0: of any size) at memory address @address signal @fd instead of
+ * exiting; if @value is not NULL, only writes of that value. */
+int vm_doorbell_add(struct vm *vm, uint64_t address, unsigned size, const uint32_t *value, int fd);
+int vm_doorbell_remove(struct vm *vm, uint64_t address, unsigned size, const uint32_t *value,
+                       int fd);

@@ -37,13 +37,21 @@ struct msi_port {
     void *ctx;
 };
 
-/* Guest writes that the kernel turns into an eventfd signal instead of an exit. */
+/* A guest write that means no more than that it happens. */
+struct doorbell {
+    uint64_t address; /* guest physical */
+    unsigned size;    /* bytes written; 0: any, which is the fastest, as the kernel then need not
+                       * look at the instruction */
+    bool has_value;   /* only this value rings; with a size */
+    uint32_t value;
+};
+
+/* Doorbells that the kernel turns into an eventfd signal instead of an exit. */
 struct doorbell_port {
-    /* A write of @size bytes at guest physical address @address signals @fd from now on.
-     * Returns 0 or -errno; a device must then also understand the write when it comes as an
-     * exit. */
-    int (*connect)(void *ctx, uint64_t address, unsigned size, int fd);
-    void (*disconnect)(void *ctx, uint64_t address, unsigned size, int fd);
+    /* @doorbell signals @fd from now on. Returns 0 or -errno; a device must then also understand
+     * the write when it comes as an exit. */
+    int (*connect)(void *ctx, const struct doorbell *doorbell, int fd);
+    void (*disconnect)(void *ctx, const struct doorbell *doorbell, int fd);
     void *ctx;
 };
 

@@ -241,20 +241,28 @@ int vm_map_memory(struct vm *vm, const struct guest_mem *mem)
     return 0;
 }
 
-/* Without a data match: a write of any value rings. */
-static int set_doorbell(struct vm *vm, uint64_t address, unsigned size, int fd, uint32_t flags)
+static int set_doorbell(struct vm *vm, struct kvm_ioeventfd *doorbell, const uint32_t *value)
 {
-    struct kvm_ioeventfd doorbell = { .addr = address, .len = size, .fd = fd, .flags = flags };
-
-    return ioctl(vm->fd, KVM_IOEVENTFD, &doorbell) < 0 ? -errno : 0;
+    if (value) {
+        doorbell->flags |= KVM_IOEVENTFD_FLAG_DATAMATCH;
+        doorbell->datamatch = *value;
+    }
+    return ioctl(vm->fd, KVM_IOEVENTFD, doorbell) < 0 ? -errno : 0;
 }
 
-int vm_doorbell_add(struct vm *vm, uint64_t address, unsigned size, int fd)
+int vm_doorbell_add(struct vm *vm, uint64_t address, unsigned size, const uint32_t *value, int fd)
 {
-    return set_doorbell(vm, address, size, fd, 0);
+    struct kvm_ioeventfd doorbell = { .addr = address, .len = size, .fd = fd };
+
+    return set_doorbell(vm, &doorbell, value);
 }
 
-int vm_doorbell_remove(struct vm *vm, uint64_t address, unsigned size, int fd)
+int vm_doorbell_remove(struct vm *vm, uint64_t address, unsigned size, const uint32_t *value,
+                       int fd)
 {
-    return set_doorbell(vm, address, size, fd, KVM_IOEVENTFD_FLAG_DEASSIGN);
+    struct kvm_ioeventfd doorbell = {
+        .addr = address, .len = size, .fd = fd, .flags = KVM_IOEVENTFD_FLAG_DEASSIGN
+    };
+
+    return set_doorbell(vm, &doorbell, value);
 }

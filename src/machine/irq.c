@@ -81,14 +81,16 @@ struct msi_port machine_msi_port(struct msi_block *block, struct vm *vm)
     return (struct msi_port){ .connect = msi_connect, .raise = msi_raise, .ctx = block };
 }
 
-static int doorbell_connect(void *ctx, uint64_t address, unsigned size, int fd)
+static int doorbell_connect(void *ctx, const struct doorbell *doorbell, int fd)
 {
-    return vm_doorbell_add(ctx, address, size, fd);
+    return vm_doorbell_add(ctx, doorbell->address, doorbell->size,
+                           doorbell->has_value ? &doorbell->value : NULL, fd);
 }
 
-static void doorbell_disconnect(void *ctx, uint64_t address, unsigned size, int fd)
+static void doorbell_disconnect(void *ctx, const struct doorbell *doorbell, int fd)
 {
-    (void)vm_doorbell_remove(ctx, address, size, fd);
+    (void)vm_doorbell_remove(ctx, doorbell->address, doorbell->size,
+                             doorbell->has_value ? &doorbell->value : NULL, fd);
 }
 
 struct doorbell_port machine_doorbells(struct vm *vm)

@@ -5,9 +5,9 @@
  *
  * Interrupts are one level-triggered wire, high while InterruptStatus is not 0.
  *
- * All queues share one doorbell register, and the value says which is meant; a doorbell_port
- * cannot tell values apart, so each notification comes as an exit and is passed on to the queue's
- * eventfd.
+ * All queues share one doorbell register, and the value says which is meant. Once the device runs
+ * these writes signal the queues' eventfds; before that, or if the kernel has no room, they come
+ * as exits and are passed on.
  *
  * The device's lock is the virtio_dev's. */
 #include "virtio/transport.h"
@@ -16,6 +16,7 @@
 #include <linux/virtio_mmio.h>
 #include <stdlib.h>
 
+#include "doorbells.h"
 #include "host/state.h"
 
 enum { STATE_VERSION = 1 };
@@ -37,6 +38,7 @@ struct virtio_mmio {
     struct virtio_dev *vdev;
     struct irq_line irq;
     struct virtio_mmio_state state;
+    struct doorbells doorbells;
 };
 
 static struct virtio_mmio *from_device(struct device *dev)
@@ -162,6 +164,18 @@ static void write_queue_register(struct virtio_mmio *mmio, uint64_t offset, uint
     }
 }
 
+/* The register is 32 bits wide, the status 8; what does not fit must not look like a reset. */
+static void write_status(struct virtio_mmio *mmio, uint32_t value)
+{
+    if (value > UINT8_MAX)
+        return;
+    virtio_dev_write_status(mmio->vdev, (uint8_t)value);
+    if (value == 0)
+        forget_driver(mmio);
+    else
+        doorbells_connect(&mmio->doorbells, mmio->vdev);
+}
+
 static void write_register(struct virtio_mmio *mmio, uint64_t offset, uint32_t value)
 {
     struct virtio_mmio_state *state = &mmio->state;
@@ -186,11 +200,7 @@ static void write_register(struct virtio_mmio *mmio, uint64_t offset, uint32_t v
         set_interrupt_status(mmio, state->interrupt_status & ~value);
         break;
     case VIRTIO_MMIO_STATUS:
-        /* The register is 32 bits wide, the status 8; the rest must not look like a reset. */
-        if (value <= UINT8_MAX)
-            virtio_dev_write_status(mmio->vdev, (uint8_t)value);
-        if (value == 0)
-            forget_driver(mmio);
+        write_status(mmio, value);
         break;
     default:
         write_queue_register(mmio, offset, value);
@@ -251,13 +261,17 @@ static int virtio_mmio_load(struct device *dev, struct state_reader *in)
         return err;
     mmio->state = state;
     set_interrupt_status(mmio, state.interrupt_status);
-    return virtio_dev_load(mmio->vdev, in);
+    err = virtio_dev_load(mmio->vdev, in);
+    if (!err)
+        doorbells_connect(&mmio->doorbells, mmio->vdev);
+    return err;
 }
 
 static void virtio_mmio_destroy(struct device *dev)
 {
     struct virtio_mmio *mmio = from_device(dev);
 
+    doorbells_disconnect(&mmio->doorbells, mmio->vdev);
     device_fini(&mmio->dev);
     virtio_dev_destroy(mmio->vdev); /* has the lock, so it goes last */
     free(mmio);
@@ -283,6 +297,8 @@ int virtio_mmio_create(const struct virtio_mmio_params *params, struct device **
     mmio->vdev = params->vdev;
     mmio->vdev->transport = (struct virtio_transport){ queue_interrupt, config_interrupt, mmio };
     mmio->irq = params->irq;
+    mmio->doorbells = (struct doorbells){ .port = params->doorbells,
+                                          .address = params->address + VIRTIO_MMIO_QUEUE_NOTIFY };
     device_init(&mmio->dev, mmio->vdev->name, &virtio_mmio_ops, &mmio->vdev->lock);
     *ret = &mmio->dev;
     return 0;

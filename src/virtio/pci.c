@@ -9,14 +9,12 @@
  *   0x2000  MSI-X table
  *   0x3000  MSI-X pending bits
  *
- * Fields of the common configuration are accessed by their own size, 64-bit ones as two halves
- * (4.1.3.1); any other access reads as 0 and writes nothing. A fifth capability is a window for
- * drivers that cannot map the BAR, such as firmware: configuration space accesses to it become
- * accesses to the BAR.
+ * A fifth capability is a window for drivers that cannot map the BAR, such as firmware:
+ * configuration space accesses to it become accesses to the BAR.
  *
  * A doorbell is connected to its queue's eventfd once the device runs and for as long as the BAR
  * stays where it is; before that, or if the kernel has no room, the write comes as an exit and
- * ends in the same eventfd. A driver that places BARs and probes thus costs no ioctl.
+ * ends in the same eventfd.
  *
  * The function's lock is the virtio_dev's. */
 #include "virtio/transport.h"
@@ -31,8 +29,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "devices/pci/msix.h"
 #include "host/state.h"
+#include "virtio_pci.h"
 
 enum {
     BAR = 0,
@@ -45,7 +43,6 @@ enum {
     CONFIG_LEN_MAX = 0x0e00,
     NOTIFY_OFFSET = 0x1000,
     NOTIFY_MULTIPLIER = 4,
-    NOTIFY_SIZE = 2, /* what drivers write: the queue's number */
     TABLE_OFFSET = 0x2000,
     PBA_OFFSET = 0x3000,
 };
@@ -60,28 +57,6 @@ enum { ISR_QUEUE = 1, ISR_CONFIG = 2 };
 
 /* Identity (4.1.2); the vendor is Red Hat, as for all virtio devices. */
 enum { VENDOR_ID = 0x1af4, DEVICE_ID_BASE = 0x1040, SUBSYSTEM_ID_BASE = 0x40, REVISION = 1 };
-
-/* The transport's part of what the guest sees; the rest is in pci_function, msix, virtio_dev. */
-struct virtio_pci_state {
-    uint32_t device_feature_select, driver_feature_select;
-    uint16_t queue_select;
-    uint16_t config_vector;
-    uint16_t queue_vectors[VIRTIO_DEV_MAX_QUEUES];
-    uint8_t isr;
-    uint8_t padding;
-};
-
-struct virtio_pci {
-    struct pci_function fn;
-    struct msix msix;
-    struct virtio_dev *vdev;
-    struct virtio_pci_state state;
-    unsigned window; /* the PCI_CFG capability's offset in configuration space */
-    struct doorbell_port doorbells;
-    bool decodes;         /* the BAR is ... */
-    uint64_t bar_address; /* ... here */
-    uint64_t connected;   /* the queues whose doorbells the kernel knows, a bit each */
-};
 
 static struct virtio_pci *from_device(struct device *dev)
 {
@@ -134,13 +109,7 @@ static uint8_t read_isr(struct virtio_pci *pci)
     return isr;
 }
 
-/* A vector that the table does not have reads back as none (4.1.5.1.2). */
-static uint16_t valid_vector(const struct virtio_pci *pci, uint64_t vector)
-{
-    return vector < pci->msix.vector_count ? (uint16_t)vector : MSIX_NO_VECTOR;
-}
-
-static void forget_driver(struct virtio_pci *pci)
+void virtio_pci_forget_driver(struct virtio_pci *pci)
 {
     memset(&pci->state, 0, sizeof(pci->state));
     pci->state.config_vector = MSIX_NO_VECTOR;
@@ -151,38 +120,10 @@ static void forget_driver(struct virtio_pci *pci)
 
 /* --- doorbells --- */
 
-static uint64_t doorbell_address(const struct virtio_pci *pci, unsigned queue)
+void virtio_pci_connect_doorbells(struct virtio_pci *pci)
 {
-    return pci->bar_address + NOTIFY_OFFSET + (uint64_t)queue * NOTIFY_MULTIPLIER;
-}
-
-static void connect_doorbells(struct virtio_pci *pci)
-{
-    const struct doorbell_port *port = &pci->doorbells;
-
-    if (!port->connect || !pci->decodes || !virtio_dev_is_running(pci->vdev))
-        return;
-    for (unsigned i = 0; i < pci->vdev->queue_count; i++) {
-        uint64_t bit = UINT64_C(1) << i;
-
-        if ((pci->connected & bit) || !pci->vdev->queues[i].state.ready)
-            continue;
-        if (!port->connect(port->ctx, doorbell_address(pci, i), NOTIFY_SIZE,
-                           pci->vdev->notifiers[i].fd))
-            pci->connected |= bit;
-    }
-}
-
-static void disconnect_doorbells(struct virtio_pci *pci)
-{
-    const struct doorbell_port *port = &pci->doorbells;
-
-    for (unsigned i = 0; i < pci->vdev->queue_count; i++) {
-        if (pci->connected & (UINT64_C(1) << i))
-            port->disconnect(port->ctx, doorbell_address(pci, i), NOTIFY_SIZE,
-                             pci->vdev->notifiers[i].fd);
-    }
-    pci->connected = 0;
+    if (pci->decodes)
+        doorbells_connect(&pci->doorbells, pci->vdev);
 }
 
 static void bar_changed(struct pci_function *fn, unsigned bar, bool decodes, uint64_t address)
@@ -190,10 +131,10 @@ static void bar_changed(struct pci_function *fn, unsigned bar, bool decodes, uin
     struct virtio_pci *pci = from_function(fn);
     (void)bar; /* there is only one */
 
-    disconnect_doorbells(pci);
+    doorbells_disconnect(&pci->doorbells, pci->vdev);
     pci->decodes = decodes;
-    pci->bar_address = address;
-    connect_doorbells(pci);
+    pci->doorbells.address = address + NOTIFY_OFFSET;
+    virtio_pci_connect_doorbells(pci);
 }
 
 /* The guest rang by an access that the kernel did not take. */
@@ -201,174 +142,6 @@ static void write_notify(struct virtio_pci *pci, uint64_t offset)
 {
     if (offset % NOTIFY_MULTIPLIER == 0)
         virtio_dev_notify(pci->vdev, (uint32_t)(offset / NOTIFY_MULTIPLIER));
-}
-
-/* --- common configuration (4.1.4.3) --- */
-
-/* How long the field at @offset is, or 0 if none starts there. */
-static unsigned common_field_size(uint64_t offset)
-{
-    switch (offset) {
-    case VIRTIO_PCI_COMMON_STATUS:
-    case VIRTIO_PCI_COMMON_CFGGENERATION:
-        return 1;
-    case VIRTIO_PCI_COMMON_MSIX:
-    case VIRTIO_PCI_COMMON_NUMQ:
-    case VIRTIO_PCI_COMMON_Q_SELECT:
-    case VIRTIO_PCI_COMMON_Q_SIZE:
-    case VIRTIO_PCI_COMMON_Q_MSIX:
-    case VIRTIO_PCI_COMMON_Q_ENABLE:
-    case VIRTIO_PCI_COMMON_Q_NOFF:
-        return 2;
-    default:
-        return offset % 4 == 0 && offset < COMMON_LEN ? 4 : 0;
-    }
-}
-
-/* The address that the register at @offset is a half of. */
-static gpa_t *queue_address(struct virtqueue *vq, uint64_t offset)
-{
-    switch (offset & ~UINT64_C(4)) {
-    case VIRTIO_PCI_COMMON_Q_DESCLO:
-        return &vq->state.desc;
-    case VIRTIO_PCI_COMMON_Q_AVAILLO:
-        return &vq->state.avail;
-    case VIRTIO_PCI_COMMON_Q_USEDLO:
-        return &vq->state.used;
-    default:
-        return NULL;
-    }
-}
-
-static_assert(VIRTIO_PCI_COMMON_Q_DESCLO % 8 == 0 && VIRTIO_PCI_COMMON_Q_AVAILLO % 8 == 0 &&
-                  VIRTIO_PCI_COMMON_Q_USEDLO % 8 == 0,
-              "bit 2 of an offset tells the high half from the low one");
-
-/* Of a queue that does not exist, all reads as 0: a size of 0 says so (4.1.4.3.1). */
-static uint64_t read_queue_field(struct virtio_pci *pci, uint64_t offset)
-{
-    uint16_t index = pci->state.queue_select;
-    struct virtqueue *vq = virtio_dev_queue(pci->vdev, index);
-
-    if (!vq)
-        return offset == VIRTIO_PCI_COMMON_Q_MSIX ? MSIX_NO_VECTOR : 0;
-    switch (offset) {
-    case VIRTIO_PCI_COMMON_Q_SIZE:
-        return vq->state.size;
-    case VIRTIO_PCI_COMMON_Q_MSIX:
-        return pci->state.queue_vectors[index];
-    case VIRTIO_PCI_COMMON_Q_ENABLE:
-        return vq->state.ready;
-    case VIRTIO_PCI_COMMON_Q_NOFF:
-        return index;
-    default: {
-        const gpa_t *address = queue_address(vq, offset);
-
-        return !address ? 0 : offset & 4 ? *address >> 32 : (uint32_t)*address;
-    }
-    }
-}
-
-static uint64_t read_common(struct virtio_pci *pci, uint64_t offset, unsigned size)
-{
-    const struct virtio_pci_state *state = &pci->state;
-
-    if (size != common_field_size(offset))
-        return 0;
-    switch (offset) {
-    case VIRTIO_PCI_COMMON_DFSELECT:
-        return state->device_feature_select;
-    case VIRTIO_PCI_COMMON_DF:
-        return virtio_dev_read_features(pci->vdev, state->device_feature_select);
-    case VIRTIO_PCI_COMMON_GFSELECT:
-        return state->driver_feature_select;
-    case VIRTIO_PCI_COMMON_GF:
-        return virtio_dev_read_driver_features(pci->vdev, state->driver_feature_select);
-    case VIRTIO_PCI_COMMON_MSIX:
-        return state->config_vector;
-    case VIRTIO_PCI_COMMON_NUMQ:
-        return pci->vdev->queue_count;
-    case VIRTIO_PCI_COMMON_STATUS:
-        return virtio_dev_read_status(pci->vdev);
-    case VIRTIO_PCI_COMMON_CFGGENERATION:
-        return (uint8_t)pci->vdev->state.config_generation;
-    case VIRTIO_PCI_COMMON_Q_SELECT:
-        return state->queue_select;
-    default:
-        return read_queue_field(pci, offset);
-    }
-}
-
-static void write_status(struct virtio_pci *pci, uint8_t status)
-{
-    virtio_dev_write_status(pci->vdev, status);
-    if (status == 0)
-        forget_driver(pci);
-    else
-        connect_doorbells(pci);
-}
-
-static void write_queue_place(struct virtio_pci *pci, uint64_t offset, uint32_t value)
-{
-    struct virtqueue *vq = virtio_dev_writable_queue(pci->vdev, pci->state.queue_select);
-    gpa_t *address = vq ? queue_address(vq, offset) : NULL;
-
-    if (address && (offset & 4))
-        *address = (uint32_t)*address | (uint64_t)value << 32;
-    else if (address)
-        *address = (*address >> 32 << 32) | value;
-    else if (vq && offset == VIRTIO_PCI_COMMON_Q_SIZE)
-        vq->state.size = (uint16_t)value;
-}
-
-static void write_queue_field(struct virtio_pci *pci, uint64_t offset, uint32_t value)
-{
-    uint16_t index = pci->state.queue_select;
-
-    switch (offset) {
-    case VIRTIO_PCI_COMMON_Q_MSIX:
-        if (virtio_dev_queue(pci->vdev, index))
-            pci->state.queue_vectors[index] = valid_vector(pci, value);
-        break;
-    case VIRTIO_PCI_COMMON_Q_ENABLE:
-        if (value == 1) /* 0 is forbidden (4.1.4.3.2) */
-            virtio_dev_enable_queue(pci->vdev, index);
-        break;
-    default:
-        write_queue_place(pci, offset, value);
-        break;
-    }
-}
-
-static void write_common(struct virtio_pci *pci, uint64_t offset, unsigned size, uint32_t value)
-{
-    struct virtio_pci_state *state = &pci->state;
-
-    if (size != common_field_size(offset))
-        return;
-    switch (offset) {
-    case VIRTIO_PCI_COMMON_DFSELECT:
-        state->device_feature_select = value;
-        break;
-    case VIRTIO_PCI_COMMON_GFSELECT:
-        state->driver_feature_select = value;
-        break;
-    case VIRTIO_PCI_COMMON_GF:
-        virtio_dev_write_features(pci->vdev, state->driver_feature_select, value);
-        break;
-    case VIRTIO_PCI_COMMON_MSIX:
-        state->config_vector = valid_vector(pci, value);
-        break;
-    case VIRTIO_PCI_COMMON_STATUS:
-        write_status(pci, (uint8_t)value);
-        break;
-    case VIRTIO_PCI_COMMON_Q_SELECT:
-        state->queue_select = (uint16_t)value;
-        break;
-    default:
-        write_queue_field(pci, offset, value);
-        break;
-    }
 }
 
 /* --- the BAR --- */
@@ -384,7 +157,7 @@ static uint64_t virtio_pci_read(struct device *dev, uint64_t offset, unsigned si
     uint64_t value = 0;
 
     if (is_inside(offset, size, COMMON_OFFSET, COMMON_LEN))
-        return read_common(pci, offset - COMMON_OFFSET, size);
+        return virtio_pci_read_common(pci, offset - COMMON_OFFSET, size);
     if (is_inside(offset, size, ISR_OFFSET, ISR_LEN))
         return read_isr(pci);
     if (is_inside(offset, size, CONFIG_OFFSET, CONFIG_LEN_MAX))
@@ -401,7 +174,7 @@ static void virtio_pci_write(struct device *dev, uint64_t offset, unsigned size,
     struct virtio_pci *pci = from_device(dev);
 
     if (is_inside(offset, size, COMMON_OFFSET, COMMON_LEN))
-        write_common(pci, offset - COMMON_OFFSET, size, (uint32_t)value);
+        virtio_pci_write_common(pci, offset - COMMON_OFFSET, size, (uint32_t)value);
     else if (is_inside(offset, size, CONFIG_OFFSET, CONFIG_LEN_MAX))
         virtio_dev_write_config(pci->vdev, offset - CONFIG_OFFSET, &value, size);
     else if (is_inside(offset, size, NOTIFY_OFFSET, TABLE_OFFSET - NOTIFY_OFFSET))
@@ -523,7 +296,7 @@ static void virtio_pci_reset(struct device *dev)
     virtio_dev_write_status(pci->vdev, 0);
     msix_reset(&pci->msix);
     pci_function_reset(&pci->fn);
-    forget_driver(pci);
+    virtio_pci_forget_driver(pci);
 }
 
 static int virtio_pci_save(struct device *dev, struct state_writer *out)
@@ -541,10 +314,10 @@ static int virtio_pci_save(struct device *dev, struct state_writer *out)
 static bool state_is_possible(const struct virtio_pci *pci, const struct virtio_pci_state *state)
 {
     for (unsigned i = 0; i < VIRTIO_DEV_MAX_QUEUES; i++) {
-        if (state->queue_vectors[i] != valid_vector(pci, state->queue_vectors[i]))
+        if (state->queue_vectors[i] != virtio_pci_valid_vector(pci, state->queue_vectors[i]))
             return false;
     }
-    return state->config_vector == valid_vector(pci, state->config_vector) &&
+    return state->config_vector == virtio_pci_valid_vector(pci, state->config_vector) &&
            !(state->isr & ~(ISR_QUEUE | ISR_CONFIG));
 }
 
@@ -566,7 +339,7 @@ static int virtio_pci_load(struct device *dev, struct state_reader *in)
     update_intx(pci);
     err = virtio_dev_load(pci->vdev, in);
     if (!err)
-        connect_doorbells(pci);
+        virtio_pci_connect_doorbells(pci);
     return err;
 }
 
@@ -574,7 +347,7 @@ static void virtio_pci_destroy(struct device *dev)
 {
     struct virtio_pci *pci = from_device(dev);
 
-    disconnect_doorbells(pci);
+    doorbells_disconnect(&pci->doorbells, pci->vdev);
     msix_reset(&pci->msix);
     pci_function_fini(&pci->fn);
     virtio_dev_destroy(pci->vdev); /* has the lock, so it goes last */
@@ -631,7 +404,7 @@ static void init_function(struct virtio_pci *pci, const struct virtio_pci_params
     pci_function_init(&pci->fn, &function);
     pci_add_bar(&pci->fn, BAR, BAR_SIZE, false);
     add_capabilities(pci, &params->msi);
-    forget_driver(pci);
+    virtio_pci_forget_driver(pci);
 }
 
 int virtio_pci_create(const struct virtio_pci_params *params, struct pci_function **ret)
@@ -645,7 +418,7 @@ int virtio_pci_create(const struct virtio_pci_params *params, struct pci_functio
     assert(params->vdev->config_size <= CONFIG_LEN_MAX);
     pci->vdev = params->vdev;
     pci->vdev->transport = (struct virtio_transport){ queue_interrupt, config_interrupt, pci };
-    pci->doorbells = params->doorbells;
+    pci->doorbells = (struct doorbells){ .port = params->doorbells, .stride = NOTIFY_MULTIPLIER };
     init_function(pci, params);
     *ret = &pci->fn;
     return 0;

@@ -225,14 +225,56 @@ static void a_doorbell_rings_instead_of_an_exit(void **state)
 
     /* mov %ax,0xd0000000; out %al,$0xf4 */
     LOAD(f, 0x66, 0xa3, 0x00, 0x00, 0x00, 0xd0, 0xe6, 0xf4);
-    assert_int_equal(vm_doorbell_add(f->vm, 0xd0000000, 2, fd), 0);
+    assert_int_equal(vm_doorbell_add(f->vm, 0xd0000000, 2, NULL, fd), 0);
     struct vcpu_exit exit = run(f);
 
     assert_int_equal(exit.reason, VCPU_EXIT_PORT);
     assert_int_equal(read(fd, &count, sizeof(count)), sizeof(count));
     assert_int_equal(count, 1);
-    assert_int_equal(vm_doorbell_remove(f->vm, 0xd0000000, 2, fd), 0);
-    assert_int_equal(vm_doorbell_remove(f->vm, 0xd0000000, 2, fd), -ENOENT);
+    assert_int_equal(vm_doorbell_remove(f->vm, 0xd0000000, 2, NULL, fd), 0);
+    assert_int_equal(vm_doorbell_remove(f->vm, 0xd0000000, 2, NULL, fd), -ENOENT);
+    close(fd);
+}
+
+static void a_doorbell_may_ask_for_a_value(void **state)
+{
+    struct fixture *f = *state;
+    const uint32_t values[] = { 0, 1 };
+    uint64_t count = 0;
+    int fds[2];
+
+    /* mov $1,%eax; mov %eax,0xd0000000; out %al,$0xf4 */
+    LOAD(f, 0xb8, 0x01, 0x00, 0x00, 0x00, 0xa3, 0x00, 0x00, 0x00, 0xd0, 0xe6, 0xf4);
+    for (int i = 0; i < 2; i++) {
+        fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        assert_int_equal(vm_doorbell_add(f->vm, 0xd0000000, 4, &values[i], fds[i]), 0);
+    }
+    struct vcpu_exit exit = run(f);
+
+    assert_int_equal(exit.reason, VCPU_EXIT_PORT);
+    assert_int_equal(read(fds[0], &count, sizeof(count)), -1);
+    assert_int_equal(read(fds[1], &count, sizeof(count)), sizeof(count));
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(vm_doorbell_remove(f->vm, 0xd0000000, 4, &values[i], fds[i]), 0);
+        close(fds[i]);
+    }
+}
+
+static void a_doorbell_may_take_any_size(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t count = 0;
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+    /* mov %ax,0xd0000000; mov %eax,0xd0000000; out %al,$0xf4 */
+    LOAD(f, 0x66, 0xa3, 0x00, 0x00, 0x00, 0xd0, 0xa3, 0x00, 0x00, 0x00, 0xd0, 0xe6, 0xf4);
+    assert_int_equal(vm_doorbell_add(f->vm, 0xd0000000, 0, NULL, fd), 0);
+    struct vcpu_exit exit = run(f);
+
+    assert_int_equal(exit.reason, VCPU_EXIT_PORT);
+    assert_int_equal(read(fd, &count, sizeof(count)), sizeof(count));
+    assert_int_equal(count, 2);
+    assert_int_equal(vm_doorbell_remove(f->vm, 0xd0000000, 0, NULL, fd), 0);
     close(fd);
 }
 
@@ -363,6 +405,8 @@ int main(void)
         TEST(a_kick_before_the_run_ends_it_at_once),
         TEST(a_kick_ends_an_endless_loop),
         TEST(a_doorbell_rings_instead_of_an_exit),
+        TEST(a_doorbell_may_ask_for_a_value),
+        TEST(a_doorbell_may_take_any_size),
         TEST(messages_get_distinct_interrupts_beyond_the_pins),
         TEST(any_message_of_a_guest_leaves_the_others_working),
         TEST(only_allocated_messages_can_be_connected),

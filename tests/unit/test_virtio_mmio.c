@@ -13,12 +13,14 @@
 #include <linux/virtio_console.h>
 #include <linux/virtio_ids.h>
 #include <linux/virtio_mmio.h>
+#include <sys/eventfd.h>
 
 #include "host/state.h"
 #include "virtio/console.h"
 #include "virtio_driver.h"
 
 enum {
+    ADDRESS = 0x5000,
     TRANSMIT = 1,
     QUEUES = 2,
     RUNNING = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK |
@@ -31,11 +33,32 @@ struct fixture {
     struct device *dev;
     bool irq;
     size_t sent;
+    int doorbells[QUEUES]; /* the eventfds, by the value that signals them; -1: none */
 };
 
 static void set_irq(void *ctx, bool high)
 {
     ((struct fixture *)ctx)->irq = high;
+}
+
+static int connect_doorbell(void *ctx, const struct doorbell *doorbell, int fd)
+{
+    struct fixture *f = ctx;
+
+    assert_int_equal(doorbell->address, ADDRESS + VIRTIO_MMIO_QUEUE_NOTIFY);
+    assert_int_equal(doorbell->size, 4);
+    assert_true(doorbell->has_value && doorbell->value < QUEUES);
+    assert_int_equal(f->doorbells[doorbell->value], -1);
+    f->doorbells[doorbell->value] = fd;
+    return 0;
+}
+
+static void disconnect_doorbell(void *ctx, const struct doorbell *doorbell, int fd)
+{
+    struct fixture *f = ctx;
+
+    assert_int_equal(f->doorbells[doorbell->value], fd);
+    f->doorbells[doorbell->value] = -1;
 }
 
 static bool take_output(void *ctx, const uint8_t *data, size_t len)
@@ -50,7 +73,11 @@ static void make_device(struct fixture *f)
     const struct console_params console = {
         .mem = f->driver.mem, .loop = f->driver.loop, .transmit = take_output, .ctx = f
     };
-    struct virtio_mmio_params params = { .irq = { set_irq, f } };
+    struct virtio_mmio_params params = {
+        .irq = { set_irq, f },
+        .doorbells = { connect_doorbell, disconnect_doorbell, f },
+        .address = ADDRESS,
+    };
 
     assert_int_equal(console_create(&console, &f->vdev), 0);
     params.vdev = f->vdev;
@@ -64,6 +91,7 @@ static int setup(void **state)
 
     assert_non_null(f);
     driver_init(&f->driver);
+    f->doorbells[0] = f->doorbells[1] = -1;
     make_device(f);
     *state = f;
     return 0;
@@ -75,6 +103,8 @@ static int teardown(void **state)
 
     device_destroy(f->dev);
     f->driver.vdev = NULL;
+    assert_int_equal(f->doorbells[0], -1);
+    assert_int_equal(f->doorbells[1], -1);
     driver_fini(&f->driver);
     free(f);
     return 0;
@@ -272,6 +302,24 @@ static void configuration_space_takes_every_size(void **state)
     assert_int_equal(get(f, VIRTIO_MMIO_CONFIG_GENERATION), 1);
 }
 
+static void doorbells_are_told_apart_by_their_value(void **state)
+{
+    struct fixture *f = *state;
+    struct driver_queue *queue = &f->driver.queues[TRANSMIT];
+    struct driver_buffer buffer = { driver_alloc(&f->driver, 10), 10, false };
+
+    negotiate(f);
+    set_up_queue(f, TRANSMIT);
+    assert_int_equal(f->doorbells[TRANSMIT], -1);
+    set(f, VIRTIO_MMIO_STATUS, RUNNING);
+    assert_int_equal(f->doorbells[0], -1); /* it is not used */
+
+    driver_add(queue, &buffer, 1);
+    assert_int_equal(eventfd_write(f->doorbells[TRANSMIT], 1), 0);
+    driver_wait_used(queue, NULL, NULL);
+    assert_int_equal(f->sent, 10);
+}
+
 static void a_reset_takes_interrupts_away(void **state)
 {
     struct fixture *f = *state;
@@ -364,6 +412,7 @@ int main(void)
         TEST(a_status_beyond_8_bits_is_no_reset),
         TEST(interrupts_stay_until_they_are_acknowledged),
         TEST(configuration_space_takes_every_size),
+        TEST(doorbells_are_told_apart_by_their_value),
         TEST(a_reset_takes_interrupts_away),
         TEST(power_on_takes_everything_away),
         TEST(a_restored_device_goes_on_where_it_was),

@@ -21,6 +21,7 @@
 #include "devices/pci/msix.h"
 #include "host/state.h"
 #include "virtio/console.h"
+#include "virtio/virtio_pci.h"
 #include "virtio_driver.h"
 
 enum {
@@ -36,9 +37,8 @@ enum {
               VIRTIO_CONFIG_S_DRIVER_OK,
 };
 
-struct doorbell {
-    uint64_t address;
-    unsigned size;
+struct connection {
+    struct doorbell doorbell;
     int fd;
 };
 
@@ -51,7 +51,7 @@ struct fixture {
     bool irq;
     struct msi_message messages[VECTORS];
     unsigned raised[VECTORS];
-    struct doorbell doorbells[QUEUES];
+    struct connection doorbells[QUEUES];
     unsigned doorbell_count, connects;
     bool no_doorbells; /* the host refuses them */
     size_t sent;       /* bytes that the guest sent */
@@ -81,31 +81,31 @@ static void raise_vector(void *ctx, unsigned vector)
     f->raised[vector]++;
 }
 
-static int connect_doorbell(void *ctx, uint64_t address, unsigned size, int fd)
+static int connect_doorbell(void *ctx, const struct doorbell *doorbell, int fd)
 {
     struct fixture *f = ctx;
 
     if (f->no_doorbells)
         return -ENOSPC;
     assert_true(f->doorbell_count < QUEUES);
-    f->doorbells[f->doorbell_count++] = (struct doorbell){ address, size, fd };
+    f->doorbells[f->doorbell_count++] = (struct connection){ *doorbell, fd };
     f->connects++;
     return 0;
 }
 
-static void disconnect_doorbell(void *ctx, uint64_t address, unsigned size, int fd)
+static void disconnect_doorbell(void *ctx, const struct doorbell *doorbell, int fd)
 {
     struct fixture *f = ctx;
 
     for (unsigned i = 0; i < f->doorbell_count; i++) {
-        const struct doorbell *doorbell = &f->doorbells[i];
+        const struct connection *connection = &f->doorbells[i];
 
-        if (doorbell->address == address && doorbell->size == size && doorbell->fd == fd) {
+        if (connection->doorbell.address == doorbell->address && connection->fd == fd) {
             f->doorbells[i] = f->doorbells[--f->doorbell_count];
             return;
         }
     }
-    fail_msg("no doorbell at %#jx", (uintmax_t)address);
+    fail_msg("no doorbell at %#jx", (uintmax_t)doorbell->address);
 }
 
 static bool take_output(void *ctx, const uint8_t *data, size_t len)
@@ -309,7 +309,7 @@ static uint64_t doorbell_address(struct fixture *f, uint16_t index)
 static void ring(struct fixture *f, uint64_t address)
 {
     for (unsigned i = 0; i < f->doorbell_count; i++) {
-        if (f->doorbells[i].address == address) {
+        if (f->doorbells[i].doorbell.address == address) {
             assert_int_equal(eventfd_write(f->doorbells[i].fd, 1), 0);
             return;
         }
@@ -609,8 +609,9 @@ static void doorbells_are_connected_when_the_device_runs(void **state)
     set_status(f, RUNNING);
 
     assert_int_equal(f->doorbell_count, 1); /* the other queue is not used */
-    assert_int_equal(f->doorbells[0].address, doorbell_address(f, TRANSMIT));
-    assert_int_equal(f->doorbells[0].size, 2);
+    assert_int_equal(f->doorbells[0].doorbell.address, doorbell_address(f, TRANSMIT));
+    assert_int_equal(f->doorbells[0].doorbell.size, 0); /* of any size and value */
+    assert_false(f->doorbells[0].doorbell.has_value);
     send_output(f);
 }
 
@@ -622,7 +623,7 @@ static void doorbells_follow_the_bar(void **state)
     config_write(f, PCI_BASE_ADDRESS_0, 4, WINDOW + WINDOW_SIZE / 2);
     assert_int_equal(f->doorbell_count, QUEUES);
     for (unsigned i = 0; i < QUEUES; i++)
-        assert_true(f->doorbells[i].address >= WINDOW + WINDOW_SIZE / 2);
+        assert_true(f->doorbells[i].doorbell.address >= WINDOW + WINDOW_SIZE / 2);
     send_output(f);
 
     set_decoding(f, false);
@@ -834,6 +835,31 @@ static void refuses_a_state_that_is_cut_off(void **state)
     state_writer_fini(&saved);
 }
 
+/* A saved function with @vector for its configuration changes, in an ISR of @isr. */
+static int load_with(struct fixture *f, uint16_t vector, uint8_t isr)
+{
+    struct virtio_pci *pci = (struct virtio_pci *)f->fn;
+    struct state_writer saved;
+
+    pci->state.config_vector = vector;
+    pci->state.isr = isr;
+    save(f, &saved);
+    replace(f);
+    int err = load(f, &saved);
+    state_writer_fini(&saved);
+    return err;
+}
+
+static void refuses_vectors_and_interrupts_that_do_not_exist(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(load_with(f, VECTORS - 1, 3), 0);
+    assert_int_equal(load_with(f, VECTORS, 0), -EBADMSG);
+    f->fn->dev.ops->reset(&f->fn->dev);
+    assert_int_equal(load_with(f, 0, 4), -EBADMSG);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -864,6 +890,7 @@ int main(void)
         TEST(a_restored_function_goes_on_where_it_was),
         TEST(a_pending_wire_survives),
         TEST(refuses_a_state_that_is_cut_off),
+        TEST(refuses_vectors_and_interrupts_that_do_not_exist),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
