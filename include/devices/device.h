@@ -51,4 +51,4 @@ int device_load_nothing(struct device *dev, struct state_reader *in);
 
 /* The type that embeds @member, from a pointer to it; only in that type's own file. */
 #define container_of(pointer, type, member)                                                        \
-    ((type *)((char *)(pointer) - __builtin_offsetof(type, member)))
+    ((type *)(void *)((char *)(pointer) - __builtin_offsetof(type, member)))
