@@ -19,6 +19,7 @@
 
 #include "host/fd.h"
 #include "host/loop.h"
+#include "host/program.h"
 
 enum { LINE_MAX_LEN = 200, END_TIMEOUT_MS = 1000 };
 
@@ -77,7 +78,7 @@ static int fill_attributes(posix_spawnattr_t *attributes)
     return -err;
 }
 
-static int spawn(const char *const *argv, int stderr_fd, int fd, pid_t *pid)
+static int spawn(const char *path, const char *const *argv, int stderr_fd, int fd, pid_t *pid)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -94,8 +95,8 @@ static int spawn(const char *const *argv, int stderr_fd, int fd, pid_t *pid)
     if (!err)
         err = fill_attributes(&attributes);
     if (!err)
-        err = -posix_spawnp(pid, argv[0], &actions, &attributes, (char *const *)(uintptr_t)argv,
-                            environ);
+        err =
+            -posix_spawn(pid, path, &actions, &attributes, (char *const *)(uintptr_t)argv, environ);
     (void)posix_spawnattr_destroy(&attributes);
     (void)posix_spawn_file_actions_destroy(&actions);
     return err;
@@ -126,13 +127,17 @@ static int start(struct process *process, const char *const *argv, int fd)
     int writer = -1;
     AUTO_CLOSE
     int high_fd = fcntl(fd, F_DUPFD_CLOEXEC, PROCESS_FD + 1);
+    AUTO_FREE
+    char *path = program_find(argv[0]);
 
     if (high_fd < 0)
         return -errno;
+    if (!path)
+        return -ENOENT;
     int err = open_pipe(&process->stderr_fd, &writer);
 
     if (!err)
-        err = spawn(argv, writer, high_fd, &process->pid);
+        err = spawn(path, argv, writer, high_fd, &process->pid);
     if (err)
         return err;
     process->pid_fd = (int)syscall(SYS_pidfd_open, process->pid, 0); /* close-on-exec by itself */

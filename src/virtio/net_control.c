@@ -100,7 +100,8 @@ static bool set_guest_offloads(struct net *net, const struct command *command)
 
     uint64_t before = net->state.guest_offloads;
 
-    if (offloads & ~net_guest_offloads(net->vdev.state.driver_features))
+    if ((offloads & ~net_guest_offloads(net->vdev.state.driver_features)) ||
+        offloads != net_guest_offloads(offloads))
         return false;
     net->state.guest_offloads = offloads;
     net->is_configured = false;

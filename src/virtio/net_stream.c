@@ -39,12 +39,25 @@ static struct net_stream *to_stream(struct net_backend *backend)
     return (struct net_stream *)((char *)backend - offsetof(struct net_stream, base));
 }
 
+/* After a loss the loop must call in any case, to tell of it. */
+static void update_events(struct net_stream *stream)
+{
+    unsigned events = (stream->wants_frames || stream->is_lost ? LOOP_READABLE : 0) |
+                      (stream->wants_room ? LOOP_WRITABLE : 0);
+
+    if (stream->source)
+        (void)loop_set_events(stream->source, events);
+}
+
 /* --- the end --- */
 
-/* Nothing is sent or received from now on; the card is told by tell_loss(). @why may be NULL. */
+/* Nothing is sent or received from now on; the loop calls soon, and then the card is told. @why
+ * may be NULL. */
 static void lose(struct net_stream *stream, const char *why)
 {
     stream->is_lost = true;
+    (void)shutdown(stream->fd, SHUT_RDWR);
+    update_events(stream);
     (void)snprintf(stream->lost_why, sizeof(stream->lost_why), "%s", why ? why : "");
 }
 
@@ -141,13 +154,6 @@ ssize_t net_stream_receive(struct net_backend *backend, unsigned pair, const str
     copied += iov_write(iov, count, HEADER_LEN, frame, len);
     stream->in_start += LENGTH_LEN + len;
     return (ssize_t)copied;
-}
-
-static void update_events(struct net_stream *stream)
-{
-    if (stream->source)
-        (void)loop_set_events(stream->source, (stream->wants_frames ? LOOP_READABLE : 0) |
-                                                  (stream->wants_room ? LOOP_WRITABLE : 0));
 }
 
 void net_stream_set_receiving(struct net_backend *backend, unsigned pair, bool wanted)

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/ethtool.h>
+#include <linux/filter.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
 #include <linux/sockios.h>
@@ -460,6 +461,27 @@ int net_tap_open(const char *interface, unsigned pair_count, struct net_backend 
 
 /* --- a descriptor of somebody else's --- */
 
+/* Whether the kernel puts a struct tun_pi before each frame. TUNGETIFF says IFF_NO_PI, but has the
+ * same bit for the absence of a socket filter: so for a moment there is one, which passes all.
+ * macvtap has neither. */
+static bool has_packet_info(int fd)
+{
+    struct sock_filter pass_all = { .code = BPF_RET | BPF_K, .k = UINT32_MAX };
+    struct sock_fprog program = { 0 }, found = { 0 };
+    struct ifreq request = { 0 };
+
+    if (ioctl(fd, TUNGETFILTER, &found) == 0 && found.len == 0) {
+        program = (struct sock_fprog){ .len = 1, .filter = &pass_all };
+        if (ioctl(fd, TUNATTACHFILTER, &program) < 0)
+            program.len = 0;
+    }
+    bool has_info = ioctl(fd, TUNGETIFF, &request) == 0 && !(request.ifr_flags & IFF_NO_PI);
+
+    if (program.len > 0)
+        (void)ioctl(fd, TUNDETACHFILTER, &program);
+    return has_info;
+}
+
 static int check_fd(struct tap *tap, int fd, const char *name)
 {
     struct ifreq request = { 0 };
@@ -472,7 +494,7 @@ static int check_fd(struct tap *tap, int fd, const char *name)
         log_error("network '%s': not a tap device", name);
         return -EINVAL;
     }
-    if (!(request.ifr_flags & IFF_VNET_HDR) || !(request.ifr_flags & IFF_NO_PI)) {
+    if (!(request.ifr_flags & IFF_VNET_HDR) || has_packet_info(fd)) {
         log_error("network '%s': the tap device '%.*s' must be opened with IFF_VNET_HDR and "
                   "IFF_NO_PI",
                   name, IFNAMSIZ, request.ifr_name);
