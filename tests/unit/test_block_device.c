@@ -166,7 +166,7 @@ static void check_full_disk(enum block_engine engine)
 
     mount_scratch("tmpfs", "size=1M");
     int fd = open(image, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    assert_int_equal(ftruncate(fd, 4 * IMAGE_SIZE), 0);
+    assert_int_equal(ftruncate(fd, (off_t)4 * IMAGE_SIZE), 0);
     close(fd);
     rig_open(&rig, &params);
 
