@@ -3,7 +3,7 @@
  *
  * How this works: opening finds out what the file is and can do, says what is wrong with it in
  * the user's words, and locks it. After that a request goes one of two ways. Reads and writes
- * that may be done without waiting are tried by block_uring.c first, where the host has io_uring;
+ * of moderate size are tried without waiting by block_uring.c first, where the host has io_uring;
  * everything else, and what that could not finish, is done by the threads of block_threads.c. */
 #include "virtio/block_backend.h"
 
@@ -25,7 +25,11 @@
 #include "host/fd.h"
 #include "host/log.h"
 
-enum { PAGE = 4096 };
+enum {
+    PAGE = 4096,
+    URING_MAX_COPIED = 256 * 1024, /* bytes */
+    URING_MAX_DIRECT = 4 * 1024 * 1024,
+};
 
 struct block_file {
     struct block_backend base;
@@ -41,15 +45,22 @@ static struct block_file *to_file(struct block_backend *backend)
 
 /* --- requests --- */
 
+/* Whether the ring is the place for a request. A large one is not: what the page cache has would
+ * be copied by the loop's thread, for which all devices wait, and a guest may ask for gigabytes. */
+static bool suits_uring(const struct block_file *file, const struct block_request *request)
+{
+    uint64_t max = file->target.is_direct ? URING_MAX_DIRECT : URING_MAX_COPIED;
+
+    return file->uring && (request->op == BLOCK_READ || request->op == BLOCK_WRITE) &&
+           request->len <= max && block_target_takes(&file->target, request);
+}
+
 static void block_file_submit(struct block_backend *backend, struct block_request *request)
 {
     struct block_file *file = to_file(backend);
-    bool is_transfer = request->op == BLOCK_READ || request->op == BLOCK_WRITE;
 
-    if (file->uring && is_transfer && block_target_takes(&file->target, request) &&
-        block_uring_submit(file->uring, request))
-        return;
-    block_threads_submit(file->threads, request);
+    if (!suits_uring(file, request) || !block_uring_submit(file->uring, request))
+        block_threads_submit(file->threads, request);
 }
 
 static void block_file_flush_submissions(struct block_backend *backend)
@@ -115,9 +126,10 @@ static int explain_open_error(int err, const struct block_file_params *params)
         }
         return err;
     case -EBUSY:
-        log_error("disk '%s': the host itself uses this device (is it mounted?); unmount it, or "
-                  "open it with ',readonly'",
-                  path);
+        log_error(
+            "disk '%s': in use by the host or by another program (is it mounted?); unmount it, or "
+            "open it with ',readonly'",
+            path);
         return err;
     case -EINVAL:
         if (params->cache == BLOCK_CACHE_NONE) {

@@ -7,8 +7,9 @@
  * it on `finished`; the first one there signals the eventfd, and the loop calls all the done
  * functions. A pool that was never used has no thread, and an idle one wakes up for nothing.
  *
- * Threads block all signals: those of the process are for the main thread, and a write beyond
- * RLIMIT_FSIZE must not kill us with SIGXFSZ. */
+ * Threads block signals: those of the process are for the main thread, and a write beyond
+ * RLIMIT_FSIZE must not kill us with SIGXFSZ. Only what a thread does to itself gets through, as
+ * there may be a handler that puts the terminal back. */
 #include "block_engine.h"
 
 #include <errno.h>
@@ -98,15 +99,18 @@ static void *worker(void *ctx)
 /* Returns 0 or -errno. With the lock held. */
 static int start_thread(struct block_threads *threads)
 {
+    static const int own_faults[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP };
     pthread_attr_t attr;
-    sigset_t all, before;
+    sigset_t blocked, before;
     int err = pthread_attr_init(&attr);
 
     if (err)
         return -err;
-    sigfillset(&all);
+    sigfillset(&blocked);
+    for (unsigned i = 0; i < sizeof(own_faults) / sizeof(own_faults[0]); i++)
+        sigdelset(&blocked, own_faults[i]);
     (void)pthread_attr_setstacksize(&attr, STACK_SIZE);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_sigmask(SIG_BLOCK, &blocked, &before);
     err = pthread_create(&threads->threads[threads->thread_count], &attr, worker, threads);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
