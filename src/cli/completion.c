@@ -81,8 +81,11 @@ static void print_bash(void)
           "        cur=''\n"
           "    elif [[ $prev == = ]]; then\n"
           "        prev=${COMP_WORDS[COMP_CWORD - 2]}\n"
+          "    elif [[ $prev == : ]]; then\n"
+          "        prev=file # as in file:PATH\n"
           "    fi\n"
-          "    case $verb:$prev in\n",
+          "    case $verb:$prev in\n"
+          "    *:file) files=yes ;;\n",
           stdout);
     for (const struct verb *verb = verbs; verb->name; verb++)
         print_bash_values(verb);
@@ -123,6 +126,8 @@ static void print_zsh_spec(const struct option *option, const char *dashes, cons
            !has_value           ? ""
            : strlen(dashes) > 1 ? "="
                                 : "+");
+    /* What has the same text would be shown as one. */
+    fputs(strcmp(name, option->name) && name[1] ? "not: " : "", stdout);
     print_zsh_text(option->help);
     putchar(']');
     if (has_value) {

@@ -35,7 +35,7 @@ static const struct driver drivers[] = {
     { "VIRTIO_NET", "virtio_net", USEFUL, "--net" },
     { "VIRTIO_CONSOLE", "virtio_console", USEFUL, "--console (hvc0)" },
     { "HW_RANDOM_VIRTIO", "virtio_rng", USEFUL, "--rng" },
-    { "PVPANIC_MMIO", "pvpanic", USEFUL, "telling a panic from a reboot: status 122" },
+    { "PVPANIC_MMIO", "pvpanic", USEFUL, "telling of a panic at once, also with --cmdline" },
     { "ACPI_BUTTON", "power button", USEFUL, "shutting down on SIGTERM" },
     { "EXT4_FS", "ext4", USEFUL, "root file systems of that kind" },
     { "DEVTMPFS", "devtmpfs", USEFUL, "/dev in the guest" },
@@ -108,9 +108,6 @@ static bool print_conclusions(const struct kernel_config *config)
         puts("  the kernel says nothing on ttyS0: use --console=tty");
     if (hvc == CONFIG_MODULE)
         puts("  hvc0 is silent until the initrd or the root file system loads virtio_console");
-    if (value_of(config, "PVPANIC_MMIO") != CONFIG_BUILT_IN)
-        puts("  a panic looks like a reboot (120, or a loop) or a hang: use --on-reboot=exit and "
-             "--timeout");
     if (kernel_config_value(config, "EXT4_FS") == CONFIG_MODULE)
         puts("  a root file system of ext4 needs an initrd that loads ext4");
     return (by_pci || by_mmio) && (has_serial || hvc != CONFIG_MISSING);

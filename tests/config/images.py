@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files that the command lines under tests/config/ name: images as they should be, and images
+that are broken in one way each. A case names one as {bzimage}."""
+import fcntl
+import gzip
+import lzma
+import os
+import socket
+import struct
+
+KERNEL_CODE = b"\xf4\xeb\xfd" * 400  # hlt; jmp to it
+
+
+def bzimage(version=0x20F, flag_64=1, loadflags=1, align=0x200000, init_size=0x400000, pref=0x1000000,
+            code=KERNEL_CODE, jump=0x6A, cmdline_size=2047, syssize=None):
+    """The header of Documentation/arch/x86/boot.rst, and code behind it."""
+    code += b"\0" * (-len(code) % 16)
+    image = bytearray(1024)
+    struct.pack_into("<BHIHHHH", image, 0x1F1, 1, 0, len(code) // 16 if syssize is None else syssize,
+                     0, 0, 0, 0xAA55)
+    struct.pack_into("<BB4sH", image, 0x200, 0xEB, jump, b"HdrS", version)
+    struct.pack_into("<B", image, 0x211, loadflags)
+    struct.pack_into("<I", image, 0x22C, 0x7FFFFFFF)  # initrd_addr_max
+    struct.pack_into("<IBBH", image, 0x230, align, 1, 21, flag_64)
+    struct.pack_into("<I", image, 0x238, cmdline_size)
+    struct.pack_into("<QI", image, 0x258, pref, init_size)
+    return bytes(image) + code
+
+
+def elf(paddr=0x1000000, memsz=0x2000, entry=0x1000000, machine=62, kind=2, bits=2, filesz=None,
+        count=1):
+    """A vmlinux with one segment."""
+    code = KERNEL_CODE
+    ident = b"\x7fELF" + bytes([bits, 1, 1]) + b"\0" * 9
+    head = ident + struct.pack("<HHIQQQIHHHHHH", kind, machine, 1, entry, 64, 0, 0, 64, 56, count, 0,
+                               0, 0)
+    load = struct.pack("<IIQQQQQQ", 1, 5, 120, paddr, paddr, len(code) if filesz is None else filesz,
+                       memsz, 4096)
+    return head + load + code
+
+
+def padded(data, size=4096):
+    return data + b"\0" * (size - len(data))
+
+
+def kernels():
+    good = bzimage()
+    return {
+        "bzimage": good,
+        "vmlinux": elf(),
+        "empty": b"",
+        "text": b"console=ttyS0 root=/dev/vda\n",
+        "zeroes": bytes(8192),
+        "bzimage-old": bzimage(version=0x20A),
+        "bzimage-32": bzimage(flag_64=0),
+        "bzimage-short-header": bzimage(jump=0x20),
+        "zimage": bzimage(loadflags=0),
+        "bzimage-cut": bzimage(code=KERNEL_CODE * 20)[:4000],
+        "bzimage-align": bzimage(align=0x300000),
+        "bzimage-nothing": bzimage(syssize=0),
+        "bzimage-big": bzimage(init_size=0x7000000),
+        "bzimage-high": bzimage(pref=0x8000000000),
+        "bzimage-short-cmdline": bzimage(cmdline_size=40),
+        "elf-32": elf(bits=1),
+        "elf-arm": elf(machine=183),
+        "elf-module": elf(kind=1),
+        "elf-core": elf(kind=4),
+        "elf-low": elf(paddr=0x8000, entry=0x8000),
+        "elf-far": elf(paddr=0x4000000000),
+        "elf-entry": elf(entry=0xFFFFFFFF81000000),
+        "elf-cut": elf(filesz=0x1800),
+        "elf-filesz": elf(filesz=0x9000),
+        "elf-headers": elf(count=60000),
+        "arm64-image": padded(b"MZ" + b"\0" * 54 + b"ARM\x64"),
+        "zboot": padded(b"MZ\0\0zimg"),
+        "kernel-gz": gzip.compress(good, mtime=0),
+        "kernel-xz": lzma.compress(good),
+        "kernel-zst": padded(b"\x28\xb5\x2f\xfd"),
+        "cpio": padded(b"070701" + b"0" * 104 + b"TRAILER!!!"),
+        "script": b"#!/bin/sh\nexec true\n",
+        "deb": padded(b"!<arch>\ndebian-binary"),
+    }
+
+
+def disks():
+    return {
+        "disk": bytes(1 << 20),
+        "disk2": bytes(1 << 20),
+        "a,b.img": bytes(8192),
+        "disk-513": bytes(513),
+        "qcow2": padded(b"QFI\xfb\0\0\0\3"),
+        "vmdk": padded(b"KDMV\1\0\0\0"),
+        "vmdk-text": padded(b"# Disk DescriptorFile\nversion=1\n"),
+        "vdi": padded(b"<<< image >>>".ljust(64, b"\0") + b"\x7f\x10\xda\xbe"),
+        "vhdx": padded(b"vhdxfile"),
+        "vhd": padded(b"conectix"),
+        "qed": padded(b"QED\0"),
+        "disk-gz": padded(gzip.compress(bytes(99), mtime=0)),
+        "disk-xz": padded(lzma.compress(bytes(99))),
+        "disk-zst": padded(b"\x28\xb5\x2f\xfd"),
+        "locked": bytes(8192),
+        "big-initrd": bytes(24 << 20),
+    }
+
+
+class Folder:
+    """The files, made in a folder, and what has to stay open while they are used."""
+
+    def __init__(self, path):
+        self.path = path
+        for name, data in (kernels() | disks()).items():
+            with open(os.path.join(path, name), "wb") as file:
+                file.write(data)
+        os.mkdir(os.path.join(path, "folder"))
+        os.mkfifo(os.path.join(path, "fifo"))
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.bind(os.path.join(path, "socket"))
+        self.socket.listen()
+        self.locked = open(os.path.join(path, "locked"), "r+b")
+        # struct flock: a write lock over the whole file, of the open file itself
+        fcntl.fcntl(self.locked, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0))
+
+    def names(self):
+        """What a case may write in braces."""
+        found = {name: os.path.join(self.path, name) for name in os.listdir(self.path)}
+        found["tmp"] = self.path
+        found["long"] = "x" * 3000
+        return found
