@@ -48,6 +48,7 @@ struct serial {
     struct serial_state state;
     struct irq_line irq;
     struct serial_sink sink;
+    bool irq_is_high;   /* what the wire was last told: most accesses need no system call */
     bool receive_waits; /* sink.receive_ready is owed */
 };
 
@@ -98,9 +99,13 @@ static uint8_t pending_interrupt(const struct serial_state *state)
     return UART_IIR_NO_INT;
 }
 
-static void update_irq(const struct serial *serial)
+static void update_irq(struct serial *serial)
 {
-    irq_line_set(&serial->irq, pending_interrupt(&serial->state) != UART_IIR_NO_INT);
+    bool is_high = pending_interrupt(&serial->state) != UART_IIR_NO_INT;
+
+    if (is_high != serial->irq_is_high)
+        irq_line_set(&serial->irq, is_high);
+    serial->irq_is_high = is_high;
 }
 
 /* The end of each operation: the last call may come back with more bytes. */

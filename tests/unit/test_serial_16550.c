@@ -18,10 +18,19 @@ enum { FIFOS_ON = 0xc0, IIR_SHOWN = 0x0f, ALL_INTERRUPTS = 0x0f };
 struct line {
     struct device *serial;
     bool irq;
+    unsigned irq_changes;
     uint8_t sent[64];
     size_t sent_len, room;
     unsigned ready_count;
 };
+
+static void line_irq(void *ctx, bool high)
+{
+    struct line *line = ctx;
+
+    line->irq = high;
+    line->irq_changes++;
+}
 
 static bool line_transmit(void *ctx, const uint8_t *data, size_t len)
 {
@@ -42,12 +51,11 @@ static void line_init(struct line *line)
 {
     struct serial_params params = {
         .name = "com1",
-        .irq = { note_irq, line },
+        .irq = { line_irq, line },
         .sink = { line_transmit, line_receive_ready, line },
     };
 
     *line = (struct line){ .room = sizeof(line->sent) };
-    params.irq.ctx = &line->irq;
     assert_int_equal(serial_create(&params, &line->serial), 0);
 }
 
@@ -538,6 +546,23 @@ static void interrupts_come_in_order_of_priority(void **state)
     assert_false(line->irq);
 }
 
+static void the_wire_is_set_only_when_it_changes(void **state)
+{
+    struct line *line = *state;
+    out8(line->serial, UART_IER, UART_IER_RDI);
+
+    for (int i = 0; i < 10; i++) {
+        out8(line->serial, UART_TX, 'x');
+        (void)in8(line->serial, UART_LSR);
+    }
+    assert_int_equal(line->irq_changes, 0);
+    receive(line, "a");
+    (void)in8(line->serial, UART_LSR);
+    assert_int_equal(line->irq_changes, 1);
+    (void)in8(line->serial, UART_RX);
+    assert_int_equal(line->irq_changes, 2);
+}
+
 static void accesses_that_are_not_bytes_mean_nothing(void **state)
 {
     struct line *line = *state;
@@ -674,6 +699,7 @@ int main(void)
         serial_test(modem_lines_show_a_peer_that_is_always_ready),
         serial_test(changes_of_modem_lines_interrupt_until_read),
         serial_test(interrupts_come_in_order_of_priority),
+        serial_test(the_wire_is_set_only_when_it_changes),
         serial_test(accesses_that_are_not_bytes_mean_nothing),
         serial_test(reset_gives_a_new_chip),
         serial_test(a_full_sink_is_remembered_across_a_reset),
