@@ -25,10 +25,11 @@ static void fault_without_idt(void)
                      : "eax", "ecx", "edx", "memory");
 }
 
+/* In 16 MiB that nothing else is in. */
 static void write_memory_without_end(void)
 {
-    for (uint64_t address = 0x1000000;; address += 4096)
-        write8(address & 0x7ffffff, 1);
+    for (uint64_t offset = 0;; offset += 4096)
+        write8(0x1000000 + (offset & 0xffffff), 1);
 }
 
 static const struct {
