@@ -249,16 +249,17 @@ static void drain_last_words(struct process *process)
     take_character(process, '\n');
 }
 
+/* Who was killed has not said why. */
 const char *process_obituary(struct process *process)
 {
     int status = process->wait_status;
-    bool is_signal = WIFSIGNALED(status);
 
     drain_last_words(process);
-    (void)snprintf(process->obituary, sizeof(process->obituary), "%s %d%s%s",
-                   is_signal ? "signal" : "status",
-                   is_signal ? WTERMSIG(status) : WEXITSTATUS(status),
-                   process->last_line[0] ? ": " : "", process->last_line);
+    if (WIFSIGNALED(status))
+        (void)snprintf(process->obituary, sizeof(process->obituary), "signal %d", WTERMSIG(status));
+    else
+        (void)snprintf(process->obituary, sizeof(process->obituary), "status %d%s%s",
+                       WEXITSTATUS(status), process->last_line[0] ? ": " : "", process->last_line);
     return process->obituary;
 }
 

@@ -112,7 +112,7 @@ static void tells_which_signal_ended_it(void **state)
 {
     struct fixture *fixture = *state;
 
-    start_shell(fixture, "kill -9 $$");
+    start_shell(fixture, "echo hello >&2; kill -9 $$");
     assert_true(process_wait(fixture->process, 5000));
     assert_string_equal(process_obituary(fixture->process), "signal 9");
 }
