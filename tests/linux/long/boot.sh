@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154,SC2034
 # Boots that take long: more CPUs, memory that is all used, other kernels.
 
-limits[boots_to_init_with_8_cpus]=180
+limits[boots_to_init_with_8_cpus]=480
 boots_to_init_with_8_cpus() {
     guest <<'END'
 echo "cpus: $(nproc)"
@@ -11,7 +11,7 @@ END
     expect_console '^cpus: 8'
 }
 
-limits[six_gib_hold_what_was_written_to_them]=600
+limits[six_gib_hold_what_was_written_to_them]=900
 six_gib_hold_what_was_written_to_them() {
     guest <<'END'
 mount -t tmpfs -o size=95% big /mnt
@@ -23,7 +23,7 @@ END
     expect_console '^held: 0 of 5767168000'
 }
 
-limits[the_generic_kernel_boots_with_4_cpus_and_disk_over_mmio]=180
+limits[the_generic_kernel_boots_with_4_cpus_and_disk_over_mmio]=480
 the_generic_kernel_boots_with_4_cpus_and_disk_over_mmio() {
     kernel=$FILES/vmlinuz-generic base=$FILES/initrd-generic
     truncate -s 8M disk.img
@@ -39,7 +39,7 @@ END
     expect_console "^sum: $(sha256sum <disk.img | cut -d ' ' -f 1)"
 }
 
-limits[every_cpu_goes_off_and_on_again]=180
+limits[every_cpu_goes_off_and_on_again]=480
 every_cpu_goes_off_and_on_again() {
     guest <<'END'
 for cpu in 1 2 3; do
@@ -53,7 +53,7 @@ END
     expect_console '^online: 0-3'
 }
 
-limits[ten_reboots_in_a_row]=300
+limits[ten_reboots_in_a_row]=480
 ten_reboots_in_a_row() {
     truncate -s 1M disk.img
     guest <<'END'

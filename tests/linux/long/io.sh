@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154,SC2034
 # Disk and network under load for longer, and in combinations.
 
-limits[fio_verifies_with_every_cache_mode]=600
+limits[fio_verifies_with_every_cache_mode]=900
 fio_verifies_with_every_cache_mode() {
     local mode
     guest "$FILES/programs-fio" <<'END'
@@ -19,7 +19,7 @@ END
     done
 }
 
-limits[iperf3_over_multiqueue_tap_with_four_streams]=240
+limits[iperf3_over_multiqueue_tap_with_four_streams]=480
 iperf3_over_multiqueue_tap_with_four_streams() {
     ip tuntap add tap0 mode tap vnet_hdr multi_queue
     ip addr add 10.1.0.1/24 dev tap0
@@ -38,7 +38,7 @@ END
     expect_console '^iperf3: fine'
 }
 
-limits[drivers_unbind_and_bind_again]=240
+limits[drivers_unbind_and_bind_again]=480
 drivers_unbind_and_bind_again() {
     truncate -s 8M disk.img
     make_tap tap0 10.1.0.1/24

@@ -2,7 +2,7 @@
 # Many boots, and many at once, leave nothing behind (the suite looks after each
 # case for processes, files and sockets).
 
-limits[twenty_boots_in_a_row_leave_nothing_behind]=300
+limits[twenty_boots_in_a_row_leave_nothing_behind]=600
 twenty_boots_in_a_row_leave_nothing_behind() {
     local i
     truncate -s 8M disk.img
@@ -13,7 +13,7 @@ twenty_boots_in_a_row_leave_nothing_behind() {
     done
 }
 
-limits[four_vms_at_once_leave_nothing_behind]=180
+limits[four_vms_at_once_leave_nothing_behind]=240
 four_vms_at_once_leave_nothing_behind() {
     local i pids=() failed=0
     guest <<'END'
