@@ -10,6 +10,7 @@
 #include "host/fd.h"
 
 enum { MAX_REGIONS = 8 };
+enum { HUGE_PAGE_SIZE = 2 << 20 }; /* of x86-64, and of arm64 with 4 KiB pages */
 
 struct guest_mem {
     enum guest_mem_backing backing;
@@ -61,17 +62,40 @@ static int check_range(const struct guest_mem *mem, gpa_t gpa, uint64_t size)
     return mem->count == MAX_REGIONS ? -ENOSPC : 0;
 }
 
+/* Finds free address space for @size bytes that starts at a multiple of a huge page, which is also
+ * where guest regions start: only if both do can KVM map the guest's huge pages as such. */
+static void *reserve_aligned(uint64_t size)
+{
+    uint8_t *space = mmap(NULL, size + HUGE_PAGE_SIZE, PROT_NONE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (space == MAP_FAILED)
+        return MAP_FAILED;
+
+    uint64_t before = -(uintptr_t)space % HUGE_PAGE_SIZE;
+    if (before > 0)
+        (void)munmap(space, before);
+    (void)munmap(space + before + size, HUGE_PAGE_SIZE - before);
+    return space + before;
+}
+
 /* Maps the region's pages. MAP_NORESERVE: a guest is given more than it will ever touch. */
 static int map_region(struct guest_mem *mem, struct guest_mem_region *region)
 {
-    int flags = MAP_NORESERVE | (mem->memfd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED);
+    int flags =
+        MAP_FIXED | MAP_NORESERVE | (mem->memfd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED);
 
     if (mem->memfd >= 0 && ftruncate(mem->memfd, (off_t)(mem->memfd_size + region->size)) < 0)
         return -errno;
-    void *host =
-        mmap(NULL, region->size, PROT_READ | PROT_WRITE, flags, mem->memfd, (off_t)mem->memfd_size);
-    if (host == MAP_FAILED)
+    void *space = reserve_aligned(region->size);
+    if (space == MAP_FAILED)
         return -errno;
+    void *host = mmap(space, region->size, PROT_READ | PROT_WRITE, flags, mem->memfd,
+                      (off_t)mem->memfd_size);
+    if (host == MAP_FAILED) {
+        int err = -errno;
+        (void)munmap(space, region->size);
+        return err;
+    }
     /* Both are wishes that a kernel may not know. */
     (void)madvise(host, region->size, MADV_HUGEPAGE);
     (void)madvise(host, region->size, MADV_DONTDUMP);

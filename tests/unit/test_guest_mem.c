@@ -120,6 +120,14 @@ static void shared_ram_is_the_memfd_at_the_regions_offset(void **state)
     guest_mem_destroy(mem);
 }
 
+static void ram_starts_at_a_huge_page_of_the_host(void **state)
+{
+    for (gpa_t gpa = 0; gpa < 4 * GIB; gpa += GIB) {
+        assert_int_equal(guest_mem_add(*state, gpa, 3 * MIB), 0);
+        assert_int_equal((uintptr_t)guest_mem_at(*state, gpa, 1) % (2 * MIB), 0);
+    }
+}
+
 static void private_ram_has_no_descriptor(void **state)
 {
     assert_int_equal(guest_mem_add(*state, 0, MIB), 0);
@@ -171,6 +179,7 @@ int main(void)
         MEM_TEST(finds_only_ranges_inside_one_region),
         MEM_TEST(copies_in_and_out),
         cmocka_unit_test(shared_ram_is_the_memfd_at_the_regions_offset),
+        MEM_TEST(ram_starts_at_a_huge_page_of_the_host),
         MEM_TEST(private_ram_has_no_descriptor),
         MEM_TEST(ram_is_split_around_the_32_bit_hole),
         MEM_TEST(small_ram_is_one_region),
