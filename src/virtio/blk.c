@@ -28,6 +28,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "devices/device.h"
 #include "host/log.h"
 #include "host/loop.h"
 #include "host/state.h"
@@ -48,7 +49,7 @@ enum {
 #define FEATURE(bit) (UINT64_C(1) << (bit))
 
 struct blk_request {
-    struct block_request io; /* first: what the back-end sees */
+    struct block_request io; /* what the back-end sees */
     struct blk *blk;
     struct blk_request *next_free;
     uint8_t *status; /* the last byte that the driver gave us to write */
@@ -69,7 +70,7 @@ struct blk_state {
 };
 
 struct blk {
-    struct virtio_dev vdev; /* first */
+    struct virtio_dev vdev;
     struct blk_state state;
     struct block_backend *backend;
     char serial[BLK_SERIAL_LEN];
@@ -87,7 +88,7 @@ static_assert(BLK_MAX_QUEUES <= 32, "the bits of a uint32_t");
 
 static struct blk *to_blk(struct virtio_dev *vdev)
 {
-    return (struct blk *)vdev;
+    return container_of(vdev, struct blk, vdev);
 }
 
 /* --- the pool --- */
@@ -174,7 +175,7 @@ static bool must_become_stable(const struct blk *blk, const struct blk_request *
 /* The back-end has finished. Called with the device locked. */
 static void handle_done(struct block_request *io, int err)
 {
-    struct blk_request *request = (struct blk_request *)io;
+    struct blk_request *request = container_of(io, struct blk_request, io);
     struct blk *blk = request->blk;
 
     if (!virtio_dev_is_running(&blk->vdev)) {

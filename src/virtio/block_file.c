@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "block_engine.h"
+#include "devices/device.h"
 #include "host/fd.h"
 #include "host/log.h"
 
@@ -40,7 +41,7 @@ struct block_file {
 
 static struct block_file *to_file(struct block_backend *backend)
 {
-    return (struct block_file *)backend; /* its first member */
+    return container_of(backend, struct block_file, base);
 }
 
 /* --- requests --- */
