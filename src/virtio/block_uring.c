@@ -87,7 +87,6 @@ static void withdraw_unsubmitted(struct block_uring *uring)
         struct block_request *request;
 
         memcpy(&request, &sqe->user_data, sizeof(sqe->user_data));
-
         if (request) {
             uring->in_flight--;
             block_threads_submit(uring->threads, request);
@@ -106,7 +105,7 @@ static void submit_entries(struct block_uring *uring)
     do
         submitted = io_uring_submit(&uring->ring);
     while (submitted == -EINTR);
-    if (io_uring_sq_ready(&uring->ring) > 0) /* it is short of memory */
+    if (io_uring_sq_ready(&uring->ring) > 0) /* the kernel is short of something */
         withdraw_unsubmitted(uring);
 }
 

@@ -532,13 +532,13 @@ static void requests_under_way_are_waited_for_when_a_disk_goes(void **state)
     }
 }
 
-/* Makes io_uring_setup() fail as Docker's seccomp profile does. */
-static bool forbid_io_uring(void)
+/* Makes a system call fail, as Docker's seccomp profile does with io_uring_setup(). */
+static bool forbid(unsigned syscall_number, unsigned error)
 {
     struct sock_filter filter[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, syscall_number, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     struct sock_fprog program = { .len = sizeof(filter) / sizeof(filter[0]), .filter = filter };
@@ -547,24 +547,58 @@ static bool forbid_io_uring(void)
            prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 }
 
-static void threads_take_over_where_io_uring_is_forbidden(void **state)
+static void use_disk_without_io_uring(void)
+{
+    struct block_file_params params = { .path = image };
+    struct rig rig;
+
+    assert_true(forbid(SYS_io_uring_setup, EPERM));
+    assert_false(can_open(BLOCK_ENGINE_URING, BLOCK_CACHE_WRITEBACK));
+    rig_open(&rig, &params);
+    check_write_and_read(&rig);
+    rig_close(&rig);
+}
+
+static void use_disk_when_nothing_can_be_submitted(void)
+{
+    struct block_file_params params = { .path = image };
+    struct rig rig;
+
+    rig_open(&rig, &params);
+    assert_true(forbid(SYS_io_uring_enter, EAGAIN));
+    check_many(&rig);
+    check_many(&rig);
+    check_write_and_read(&rig);
+    rig_close(&rig);
+}
+
+/* Runs @use in a process of its own, as a seccomp filter stays for life. */
+static void in_a_child(void (*use)(void))
 {
     int status;
-    (void)state;
     pid_t child = fork();
-    if (child == 0) {
-        struct block_file_params params = { .path = image };
-        struct rig rig;
 
-        if (!forbid_io_uring() || can_open(BLOCK_ENGINE_URING, BLOCK_CACHE_WRITEBACK))
-            _exit(1);
-        rig_open(&rig, &params);
-        check_write_and_read(&rig);
-        rig_close(&rig);
+    if (child == 0) {
+        setenv("CMOCKA_TEST_ABORT", "1", 1); /* in place of a jump to the next test */
+        use();
         _exit(0);
     }
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
+}
+
+static void threads_take_over_where_io_uring_is_forbidden(void **state)
+{
+    (void)state;
+    in_a_child(use_disk_without_io_uring);
+}
+
+static void threads_take_over_when_the_kernel_takes_no_entries(void **state)
+{
+    (void)state;
+    if (!can_open(BLOCK_ENGINE_URING, BLOCK_CACHE_WRITEBACK))
+        skip();
+    in_a_child(use_disk_when_nothing_can_be_submitted);
 }
 
 static unsigned count_threads(void)
@@ -627,6 +661,7 @@ int main(void)
         cmocka_unit_test_setup(threads_survive_the_file_size_limit_without_help, make_image),
         cmocka_unit_test_setup(requests_under_way_are_waited_for_when_a_disk_goes, make_image),
         cmocka_unit_test_setup(threads_take_over_where_io_uring_is_forbidden, make_image),
+        cmocka_unit_test_setup(threads_take_over_when_the_kernel_takes_no_entries, make_image),
         cmocka_unit_test_setup(an_unused_disk_has_no_threads, make_image),
     };
 
