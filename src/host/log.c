@@ -25,7 +25,8 @@ static size_t printed_len(int printed, size_t room)
     return (size_t)printed < room ? (size_t)printed : room - 1;
 }
 
-static void write_line(const char *format, va_list args, const char *cause)
+__attribute__((format(printf, 1, 0))) static void write_line(const char *format, va_list args,
+                                                             const char *cause)
 {
     /* The carriage return costs nothing in cooked mode and keeps the columns right in raw mode,
      * where nobody turns a newline into both. */
