@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "devices/device.h"
 #include "host/log.h"
 #include "host/state.h"
 #include "net_card.h"
@@ -40,7 +41,7 @@ enum { FRAMES_PER_TURN = 256, STATE_VERSION = 1, MTU_MIN = 68 };
 
 static struct net *to_net(struct virtio_dev *vdev)
 {
-    return (struct net *)((char *)vdev - offsetof(struct net, vdev));
+    return container_of(vdev, struct net, vdev);
 }
 
 static unsigned rx_queue(unsigned pair)

@@ -16,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include "devices/device.h"
 #include "host/fd.h"
 #include "host/log.h"
 #include "host/process.h"
@@ -30,7 +31,7 @@ struct passt {
 
 static struct passt *to_passt(struct net_backend *backend)
 {
-    return (struct passt *)((char *)backend - offsetof(struct passt, stream.base));
+    return container_of(backend, struct passt, stream.base);
 }
 
 /* What the user can do, by passt's last words. */

@@ -21,6 +21,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "devices/device.h"
 #include "host/fd.h"
 #include "host/log.h"
 #include "host/loop.h"
@@ -36,7 +37,7 @@ static_assert(IN_SIZE >= RECORD_MAX, "the longest frame must fit");
 
 static struct net_stream *to_stream(struct net_backend *backend)
 {
-    return (struct net_stream *)((char *)backend - offsetof(struct net_stream, base));
+    return container_of(backend, struct net_stream, base);
 }
 
 /* After a loss the loop must call in any case, to tell of it. */

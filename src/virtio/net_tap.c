@@ -20,6 +20,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include "devices/device.h"
 #include "host/fd.h"
 #include "host/log.h"
 #include "host/loop.h"
@@ -49,7 +50,7 @@ struct tap {
 
 static struct tap *to_tap(struct net_backend *backend)
 {
-    return (struct tap *)((char *)backend - offsetof(struct tap, base));
+    return container_of(backend, struct tap, base);
 }
 
 /* --- frames --- */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "devices/device.h"
 #include "virtio/net.h"
 
 enum { WIRE_FRAMES = 1024 };
@@ -34,7 +35,7 @@ struct wire {
 
 static inline struct wire *wire_of(struct net_backend *backend)
 {
-    return (struct wire *)((char *)backend - offsetof(struct wire, base));
+    return container_of(backend, struct wire, base);
 }
 
 static inline void wire_keep(struct wire_frame *frame, const struct iovec *iov, size_t count,
