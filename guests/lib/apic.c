@@ -25,8 +25,6 @@ struct gate {
     uint32_t offset_high, reserved;
 };
 
-struct interrupt_frame;
-
 extern const uint8_t trampoline[], trampoline_end[];
 extern const uint64_t trampoline_entry[], trampoline_stacks[];
 
@@ -55,32 +53,18 @@ bool apic_is_pending(uint8_t vector)
     return rdmsr(MSR_X2APIC_IRR + vector / 32) >> vector % 32 & 1;
 }
 
-static void count_interrupt(uint8_t vector)
+/* Called by the handlers in start.S, of which there is one per vector. */
+void count_interrupt(uint64_t index);
+extern const uint64_t interrupt_handlers[VECTOR_COUNT];
+
+void count_interrupt(uint64_t index)
 {
-    counts[vector - VECTOR_FIRST]++;
+    counts[index]++;
     wrmsr(MSR_X2APIC_EOI, 0);
 }
 
-#define HANDLER(n)                                                                                 \
-    __attribute__((interrupt, target("general-regs-only"))) static void handler_##n(               \
-        struct interrupt_frame *frame)                                                             \
-    {                                                                                              \
-        (void)frame;                                                                               \
-        count_interrupt(VECTOR_FIRST + n);                                                         \
-    }
-HANDLER(0)
-HANDLER(1)
-HANDLER(2)
-HANDLER(3)
-HANDLER(4)
-HANDLER(5)
-HANDLER(6)
-HANDLER(7)
-
-static void set_gate(uint8_t vector, void (*handler)(struct interrupt_frame *))
+static void set_gate(unsigned vector, uint64_t offset)
 {
-    uint64_t offset = (uint64_t)handler;
-
     idt[vector] = (struct gate){ .offset_low = (uint16_t)offset,
                                  .selector = 0x10,
                                  .type = 0x8e00,
@@ -90,16 +74,13 @@ static void set_gate(uint8_t vector, void (*handler)(struct interrupt_frame *))
 
 void interrupts_enable(void)
 {
-    static void (*const handlers[])(struct interrupt_frame *) = {
-        handler_0, handler_1, handler_2, handler_3, handler_4, handler_5, handler_6, handler_7,
-    };
     struct {
         uint16_t limit;
         uint64_t base;
     } __attribute__((packed)) pointer = { sizeof(idt) - 1, (uint64_t)idt };
 
-    for (unsigned i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++)
-        set_gate((uint8_t)(VECTOR_FIRST + i), handlers[i]);
+    for (unsigned i = 0; i < VECTOR_COUNT; i++)
+        set_gate(VECTOR_FIRST + i, interrupt_handlers[i]);
     __asm__ volatile("lidt %0; sti" : : "m"(pointer) : "memory");
 }
 

@@ -5,7 +5,7 @@
 #include "guest.h"
 
 /* Vectors that interrupt_count() counts; below them are the CPU's own. */
-enum { VECTOR_FIRST = 0x40, VECTOR_COUNT = 16 };
+enum { VECTOR_FIRST = 0x40, VECTOR_COUNT = 8 };
 
 /* Switches this CPU's APIC on, in x2APIC mode. */
 void apic_enable(void);

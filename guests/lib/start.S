@@ -5,7 +5,7 @@
 #define CODE_SELECTOR 0x10
 #define DATA_SELECTOR 0x18
 #define PAGE_TABLES 0x9000      /* where the boot loader left them (mem/layout.h) */
-#define STACK_SIZE 16384
+#define FIRST_STACK_SIZE 16384
 
         .section .text.start, "ax"
         .code64
@@ -93,12 +93,41 @@ page_directories:
 
         .bss
         .balign 16
-        .fill   STACK_SIZE
+        .fill   FIRST_STACK_SIZE
 stack_top:
+
+/* Interrupt handlers, one for each vector that apic.c counts. */
+        .section .rodata.interrupts, "a"
+        .globl  interrupt_handlers
+        .balign 8
+interrupt_handlers:
+
+        .section .text.interrupts, "ax"
+        .code64
+handle_interrupt:                       /* with the vector's index on the stack */
+        .irp    register, rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11
+        push    %\register
+        .endr
+        mov     72(%rsp), %rdi
+        cld
+        call    count_interrupt
+        .irp    register, r11, r10, r9, r8, rdi, rsi, rdx, rcx, rax
+        pop     %\register
+        .endr
+        add     $8, %rsp
+        iretq
+
+        .irp    index, 0, 1, 2, 3, 4, 5, 6, 7
+        .section .text.interrupts, "ax"
+1:      push    $\index
+        jmp     handle_interrupt
+        .section .rodata.interrupts, "a"
+        .quad   1b
+        .endr
 
 /* The trampoline: position-independent but for its page, 0x8000. The GDT of the boot loader is at
  * 0x500 and has 64-bit code at 0x10. */
-        .section .rodata
+        .section .rodata.trampoline, "a"
         .globl  trampoline, trampoline_end
         .code16
 trampoline:

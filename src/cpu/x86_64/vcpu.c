@@ -57,16 +57,16 @@ static int set_cpuid(struct vcpu *vcpu, const struct cpu_model *model)
  * could. KVM may know fewer MSRs than these; a guest finds that out as on any CPU. */
 static void set_msrs(struct vcpu *vcpu)
 {
-    struct {
-        struct kvm_msrs header;
-        struct kvm_msr_entry entries[2];
-    } msrs = {
-        .header.nmsrs = 2,
-        .entries = { { .index = MSR_IA32_MISC_ENABLE, .data = MISC_ENABLE_FAST_STRING },
-                     { .index = MSR_IA32_MTRR_DEF_TYPE, .data = MTRR_ENABLED | MTRR_WRITE_BACK } },
+    static const struct kvm_msr_entry wanted[] = {
+        { .index = MSR_IA32_MISC_ENABLE, .data = MISC_ENABLE_FAST_STRING },
+        { .index = MSR_IA32_MTRR_DEF_TYPE, .data = MTRR_ENABLED | MTRR_WRITE_BACK },
     };
+    _Alignas(struct kvm_msrs) uint8_t room[sizeof(struct kvm_msrs) + sizeof(wanted)] = { 0 };
+    struct kvm_msrs *msrs = (void *)room;
 
-    (void)ioctl(vcpu->fd, KVM_SET_MSRS, &msrs);
+    msrs->nmsrs = sizeof(wanted) / sizeof(wanted[0]);
+    memcpy(msrs->entries, wanted, sizeof(wanted));
+    (void)ioctl(vcpu->fd, KVM_SET_MSRS, msrs);
 }
 
 int arch_vcpu_init(struct vcpu *vcpu, const struct cpu_model *model)
