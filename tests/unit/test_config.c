@@ -86,7 +86,7 @@ static void the_serial_port_has_the_terminal(void **state)
     assert_int_equal(config_check(config), 0);
     assert_int_equal(config->serial.kind, CONSOLE_TTY);
     assert_int_equal(config->console.kind, CONSOLE_NONE);
-    check_cmdline(config, "console=ttyS0 panic=-1 reboot=panic_warm");
+    check_cmdline(config, "console=ttyS0 cryptomgr.notests panic=-1 reboot=panic_warm");
 }
 
 static void the_console_takes_the_terminal_if_told_to(void **state)
@@ -96,7 +96,7 @@ static void the_console_takes_the_terminal_if_told_to(void **state)
     config->console = (struct console_config){ .is_set = true, .kind = CONSOLE_TTY };
     assert_int_equal(config_check(config), 0);
     assert_int_equal(config->serial.kind, CONSOLE_NONE);
-    check_cmdline(config, "console=hvc0 panic=-1 reboot=panic_warm");
+    check_cmdline(config, "console=hvc0 cryptomgr.notests panic=-1 reboot=panic_warm");
 }
 
 static void two_on_one_terminal_are_refused(void **state)
@@ -114,10 +114,12 @@ static void the_terminals_console_comes_last(void **state)
 
     config->console.kind = CONSOLE_FILE;
     config->serial.kind = CONSOLE_TTY;
-    check_cmdline(config, "console=hvc0 console=ttyS0 panic=-1 reboot=panic_warm");
+    check_cmdline(config,
+                  "console=hvc0 console=ttyS0 cryptomgr.notests panic=-1 reboot=panic_warm");
     config->console.kind = CONSOLE_TTY;
     config->serial.kind = CONSOLE_FILE;
-    check_cmdline(config, "console=ttyS0 console=hvc0 panic=-1 reboot=panic_warm");
+    check_cmdline(config,
+                  "console=ttyS0 console=hvc0 cryptomgr.notests panic=-1 reboot=panic_warm");
 }
 
 static void append_comes_behind_the_defaults(void **state)
@@ -126,7 +128,7 @@ static void append_comes_behind_the_defaults(void **state)
 
     config->append = strdup("root=/dev/vda quiet");
     config->on_panic = ON_PANIC_HOLD;
-    check_cmdline(config, "panic=0 root=/dev/vda quiet");
+    check_cmdline(config, "cryptomgr.notests panic=0 root=/dev/vda quiet");
 }
 
 static void cmdline_replaces_all_of_it(void **state)
@@ -148,7 +150,7 @@ static void a_reboot_of_the_users_own_leaves_panics_unmarked(void **state)
     free(config->append);
     config->append = strdup("quiet reboot=w");
     assert_false(config_marks_panics(config));
-    check_cmdline(config, "panic=-1 quiet reboot=w");
+    check_cmdline(config, "cryptomgr.notests panic=-1 quiet reboot=w");
 }
 
 static void a_command_line_longer_than_its_place_is_refused(void **state)
