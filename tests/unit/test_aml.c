@@ -140,6 +140,7 @@ static void a_block_left_open_is_told_at_the_end(void **state)
 
 static void a_large_resource_template_has_a_size_of_two_bytes(void **state)
 {
+    const size_t template_size = 32 * 8 + 2;
     struct aml aml;
     size_t length;
     (void)state;
@@ -154,8 +155,8 @@ static void a_large_resource_template_has_a_size_of_two_bytes(void **state)
     size_t bytes = decode_length(buffer + 1, &length);
     assert_int_equal(length, len - 1);
     assert_int_equal(buffer[1 + bytes], 0x0b);
-    assert_int_equal(buffer[2 + bytes] | buffer[3 + bytes] << 8, 32 * 8 + 2);
-    assert_int_equal(len, 1 + bytes + 3 + 32 * 8 + 2);
+    assert_int_equal(buffer[2 + bytes] | buffer[3 + bytes] << 8, template_size);
+    assert_int_equal(len, 1 + bytes + 3 + template_size);
 }
 
 int main(void)
