@@ -127,7 +127,7 @@ static void print_zsh_spec(const struct option *option, const char *dashes, cons
            : strlen(dashes) > 1 ? "="
                                 : "+");
     /* What has the same text would be shown as one. */
-    fputs(strcmp(name, option->name) && name[1] ? "not: " : "", stdout);
+    fputs(strcmp(name, option->name) != 0 && name[1] ? "not: " : "", stdout);
     print_zsh_text(option->help);
     putchar(']');
     if (has_value) {

@@ -134,11 +134,12 @@ static void check_passt(struct doctor *doctor)
     doctor_note(doctor, "passt", has_namespaces ? FINDING_OK : FINDING_WARN, "%s%s",
                 strstr(version, "unknown") ? "installed, version not told" : version,
                 has_namespaces ? "" : ", but user namespaces are forbidden: no --net=user");
-    if (!has_namespaces)
+    if (!has_namespaces) {
         doctor_advise(doctor, "sudo sysctl user.max_user_namespaces=10000 (where they exist: "
                               "kernel.unprivileged_userns_clone=1, "
                               "kernel.apparmor_restrict_unprivileged_userns=0); in a container, a "
                               "seccomp profile that allows unshare");
+    }
 }
 
 static void check_tap(struct doctor *doctor)

@@ -19,32 +19,38 @@ enum { KVM_API = 12 };
 /* What makes KVM come to be where it is missing. */
 static void advise_virtualization(struct doctor *doctor)
 {
-    if (doctor_has_cpu_flag("vmx") || doctor_has_cpu_flag("svm"))
+    const char *module = doctor_has_cpu_flag("vmx")   ? "kvm_intel"
+                         : doctor_has_cpu_flag("svm") ? "kvm_amd"
+                                                      : NULL;
+
+    if (module) {
         doctor_advise(doctor,
                       "sudo modprobe %s; in a container, pass /dev/kvm in "
                       "(docker run --device /dev/kvm)",
-                      doctor_has_cpu_flag("vmx") ? "kvm_intel" : "kvm_amd");
-    else if (doctor_has_cpu_flag("hypervisor"))
+                      module);
+    } else if (doctor_has_cpu_flag("hypervisor")) {
         doctor_advise(doctor, "this is a virtual machine: have nested virtualization switched on "
                               "for it (on a KVM host: nested=1 of kvm_intel or kvm_amd, and the "
                               "CPU model host), or use another machine");
-    else
+    } else {
         doctor_advise(doctor,
                       "switch virtualization (VT-x, AMD-V, SVM) on in the firmware's setup");
+    }
 }
 
 static void advise_permission(struct doctor *doctor)
 {
     struct stat st;
-    const struct group *group = stat(kvm_path, &st) ? NULL : getgrgid(st.st_gid);
+    const struct group *group = stat(kvm_path, &st) == 0 ? getgrgid(st.st_gid) : NULL;
 
-    if (group && st.st_mode & S_IWGRP && st.st_gid)
+    if (group && st.st_mode & S_IWGRP && st.st_gid) {
         doctor_advise(doctor, "sudo usermod -aG %s $USER, then log in again", group->gr_name);
-    else
+    } else {
         doctor_advise(doctor,
                       "sudo chgrp kvm %s && sudo chmod g+rw %s, and be in group kvm: "
                       "sudo usermod -aG kvm $USER",
                       kvm_path, kvm_path);
+    }
 }
 
 static void note_open_error(struct doctor *doctor, int err)

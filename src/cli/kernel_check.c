@@ -85,13 +85,14 @@ static bool print_root_advice(const struct kernel_config *config, const char *tr
                bus == CONFIG_MISSING ? transport : "virtio_blk");
         return false;
     }
-    if (bus == CONFIG_BUILT_IN && disk == CONFIG_BUILT_IN)
+    if (bus == CONFIG_BUILT_IN && disk == CONFIG_BUILT_IN) {
         printf("  root=/dev/vda needs no initrd with %s\n", flag);
-    else
+    } else {
         printf("  root=/dev/vda with %s needs an initrd (-i) that loads %s%s%s\n", flag,
                bus == CONFIG_MODULE ? transport : "",
                bus == CONFIG_MODULE && disk == CONFIG_MODULE ? ", " : "",
                disk == CONFIG_MODULE ? "virtio_blk" : "");
+    }
     return true;
 }
 

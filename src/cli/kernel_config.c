@@ -34,7 +34,7 @@ enum { CONFIG_TEXT_MAX = 16 << 20, HEADER_OFFSET = 0x1f1, SETUP_SECTOR = 512 };
 
 /* A file, mapped to be read. */
 struct image {
-    const uint8_t *data;
+    uint8_t *data;
     size_t len;
 };
 
@@ -58,7 +58,7 @@ static int image_map(int fd, struct image *ret)
 static void image_unmap(struct image *image)
 {
     if (image->data)
-        (void)munmap((void *)(uintptr_t)image->data, image->len);
+        (void)munmap(image->data, image->len);
     image->data = NULL;
 }
 
@@ -104,7 +104,8 @@ static int read_ikconfig(const struct image *image, char **ret)
     static const char *const gzip[] = { "gzip", "-dc", NULL };
     static const char start[] = "IKCFG_ST\x1f\x8b", end[] = "IKCFG_ED"; /* gzip's magic follows */
     const size_t mark_len = sizeof(end) - 1;
-    const uint8_t *from = memmem(image->data, image->len, start, sizeof(start) - 1);
+    const uint8_t *from =
+        image->data ? memmem(image->data, image->len, start, sizeof(start) - 1) : NULL;
     if (!from)
         return -ENOENT;
 
@@ -192,25 +193,32 @@ static int read_payload_ikconfig(const struct image *image, char **ret)
     return err;
 }
 
-/* Finds the release in the image: a bzImage's header points to it, else the banner has it. */
-static void find_release(const struct image *image, char *buf, size_t size)
+/* Where the release begins in the image, or its end: a bzImage's header points to it, else the
+ * banner has it. */
+static size_t release_offset(const struct image *image)
 {
     static const char banner[] = "Linux version ";
     struct setup_header header;
-    const uint8_t *at = NULL;
 
     if (read_header(image, &header) && header.kernel_version)
-        at = image->data + SETUP_SECTOR + header.kernel_version;
-    else if ((at = memmem(image->data, image->len, banner, sizeof(banner) - 1)))
-        at += sizeof(banner) - 1;
-    buf[0] = '\0';
-    for (size_t i = 0; at && i + 1 < size && at < image->data + image->len; i++, at++) {
-        bool is_part = *at > ' ' && *at < 0x7f && *at != '/';
-        buf[i] = is_part ? (char)*at : '\0';
-        buf[i + 1] = '\0';
-        if (!is_part)
+        return SETUP_SECTOR + (size_t)header.kernel_version;
+    const uint8_t *at =
+        image->data ? memmem(image->data, image->len, banner, sizeof(banner) - 1) : NULL;
+    return at ? (size_t)(at - image->data) + sizeof(banner) - 1 : image->len;
+}
+
+/* The release becomes part of file names, so it ends where it could not be one. */
+static void find_release(const struct image *image, char *buf, size_t size)
+{
+    size_t offset = release_offset(image), len = 0;
+
+    for (; offset < image->len && len + 1 < size; offset++) {
+        uint8_t byte = image->data[offset];
+        if (byte <= ' ' || byte >= 0x7f || byte == '/')
             break;
+        buf[len++] = (char)byte;
     }
+    buf[len] = '\0';
 }
 
 /* Reads a file that has a configuration. */

@@ -89,7 +89,8 @@ static int add_image(struct kernel_list *list, const char *folder, const char *n
     const char *release = name + sizeof(image_prefix) - 1;
     char path[PATH_MAX];
 
-    if (strncmp(name, image_prefix, sizeof(image_prefix) - 1) || !isdigit((unsigned char)*release))
+    if (strncmp(name, image_prefix, sizeof(image_prefix) - 1) != 0 ||
+        !isdigit((unsigned char)*release))
         return 0;
     if (snprintf(path, sizeof(path), "%s/%s", folder, name) >= (int)sizeof(path) || !is_file(path))
         return 0;
@@ -261,16 +262,21 @@ static int resolve_by_name(char **kernel)
     return err;
 }
 
+/* A file in the working directory is taken before a release of its name. */
+static bool names_file(const char *kernel)
+{
+    return kernel && strcmp(kernel, "host") != 0 && (strchr(kernel, '/') || !access(kernel, F_OK));
+}
+
 int kernel_resolve(char **kernel)
 {
-    bool is_path =
-        *kernel && strcmp(*kernel, "host") && (strchr(*kernel, '/') || !access(*kernel, F_OK));
-    int err = is_path ? 0 : resolve_by_name(kernel);
+    int err = names_file(*kernel) ? 0 : resolve_by_name(kernel);
+    const char *path = *kernel;
 
-    if (!err && access(*kernel, R_OK) && errno == EACCES) {
+    if (!err && path && access(path, R_OK) && errno == EACCES) {
         log_error("kernel '%s': we may not read it; make it readable (`sudo chmod a+r`), or get "
                   "one with `hutch kernel pull`",
-                  *kernel);
+                  path);
         return -EACCES;
     }
     return err;

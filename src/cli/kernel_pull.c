@@ -150,12 +150,12 @@ static int choose_package(const char *wanted, char *name, char *version)
 /* A version's colon is written as in the names of apt's own files. */
 static int name_folder(const char *cache, const char *package, const char *version, char *folder)
 {
-    int len = snprintf(folder, PATH_MAX, "%s/%s_", cache, package);
+    const char *colon = strchr(version, ':');
+    int epoch_len = colon ? (int)(colon - version) : 0;
+    int len = snprintf(folder, PATH_MAX, "%s/%s_%.*s%s%s", cache, package, epoch_len, version,
+                       colon ? "%3a" : "", colon ? colon + 1 : version);
 
-    for (; *version && len < PATH_MAX - 4; version++)
-        len += snprintf(folder + len, (size_t)(PATH_MAX - len), *version == ':' ? "%%3a" : "%c",
-                        *version);
-    return len < PATH_MAX - 4 ? 0 : -ENAMETOOLONG;
+    return len < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
 static int make_folders(const char *path)

@@ -77,7 +77,7 @@ void option_variable(const struct option *option, char *buf, size_t size)
 {
     (void)snprintf(buf, size, "HUTCH_%s", option->name);
     for (char *p = buf; *p; p++)
-        *p = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
+        *p = (char)(*p == '-' ? '_' : toupper((unsigned char)*p));
 }
 
 static const struct option *find_long(const struct verb *verb, const char *name, size_t len)
@@ -156,7 +156,7 @@ static int unknown_long(struct parser *parser, const char *name, size_t len)
 /* `--no-NAME`, if @name (without the dashes) is that and NAME a boolean. */
 static const struct option *find_negated(const struct verb *verb, const char *name, size_t len)
 {
-    if (len < 3 || memcmp(name, "no-", 3))
+    if (len < 3 || memcmp(name, "no-", 3) != 0)
         return NULL;
 
     const struct option *option = find_long(verb, name + 3, len - 3);

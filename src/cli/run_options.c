@@ -79,7 +79,7 @@ static int set_initrd(void *target, const char *value, struct usage_error *error
 {
     struct config *config = target;
 
-    if (strcmp(value, "none"))
+    if (strcmp(value, "none") != 0)
         return replace_path(&config->initrd, value, error);
     free(config->initrd);
     config->initrd = NULL;
@@ -155,9 +155,10 @@ static int set_disk_serial(struct disk_config *disk, const char *value, struct u
 
 static int set_disk_format(struct disk_config *disk, const char *value, struct usage_error *error)
 {
-    if (!value || strcmp(value, "raw"))
+    if (!value || strcmp(value, "raw") != 0) {
         return usage_fail(error, "format= is raw; convert other images first: "
                                  "`qemu-img convert -O raw OLD NEW`");
+    }
     disk->format_given = true;
     return 0;
 }
@@ -319,9 +320,8 @@ static int set_net(void *target, const char *value, struct usage_error *error)
     struct net_config *net = &config->nets[config->net_count++];
     *net = (struct net_config){ .kind = NET_KIND_USER, .fd = -1 };
     /* `--net=,mac=...` or `--net=mac=...`: the kind may be left out. */
-    bool is_kind = *kind && strncmp(kind, "mac=", 4) && strncmp(kind, "mtu=", 4) &&
-                   strncmp(kind, "queues=", 7);
-    int err = is_kind ? set_net_kind(net, kind, error) : *kind ? set_net_item(net, kind, error) : 0;
+    bool is_item = kind[strcspn(kind, "=:")] == '=';
+    int err = is_item ? set_net_item(net, kind, error) : *kind ? set_net_kind(net, kind, error) : 0;
     for (char *item; !err && (item = value_next_item(&rest));)
         err = set_net_item(net, item, error);
     return err;
@@ -395,11 +395,12 @@ static int read_masked(char *rest, char **names, struct usage_error *error)
             return usage_fail(error, "'%.40s': a feature can only be taken away: -FEATURE", item);
         if (count == MASKED_MAX)
             return usage_fail(error, "more than %d features", MASKED_MAX);
-        if (!cpu_feature_is_known(item + 1))
+        if (!cpu_feature_is_known(item + 1)) {
             return usage_fail(error,
                               "no CPU feature '%.40s' that could be taken away; they are "
                               "named as in /proc/cpuinfo",
                               item + 1);
+        }
         names[count] = strdup(item + 1);
         if (!names[count++])
             return -ENOMEM;
@@ -416,7 +417,7 @@ static int set_cpu(void *target, const char *value, struct usage_error *error)
 
     if (!items)
         return -ENOMEM;
-    if (strcmp(value_next_item(&rest), "host"))
+    if (strcmp(value_next_item(&rest), "host") != 0)
         return usage_fail(error, "the CPU is host[,-FEATURE...]");
 
     char **names = calloc(MASKED_MAX + 1, sizeof(*names));
@@ -479,11 +480,12 @@ static int set_name(void *target, const char *value, struct usage_error *error)
 {
     struct config *config = target;
 
-    if (!config_name_is_valid(value))
+    if (!config_name_is_valid(value)) {
         return usage_fail(error,
                           "a name has 1 to %d letters, digits, dots, dashes and "
                           "underscores, and begins with a letter or digit",
                           CONFIG_NAME_MAX);
+    }
     return replace_text(&config->name, value);
 }
 

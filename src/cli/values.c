@@ -60,7 +60,7 @@ static int value_with_unit(const char *text, const struct unit *units, uint64_t 
     if (err)
         return err;
     for (; units->factor; units++) {
-        if (strcasecmp(text, units->suffix))
+        if (strcasecmp(text, units->suffix) != 0)
             continue;
         if (__builtin_mul_overflow(value, units->factor, &value))
             return -ERANGE;
@@ -82,7 +82,7 @@ int value_size(const char *text, uint64_t *ret)
 int value_time(const char *text, uint64_t *ret_ms)
 {
     static const struct unit units[] = {
-        { "", 1000 }, { "ms", 1 }, { "s", 1000 }, { "m", 60 * 1000 }, { "h", 3600 * 1000 }, { 0 },
+        { "", 1000 }, { "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 }, { 0 },
     };
     uint64_t value;
     int err = value_with_unit(text, units, &value);

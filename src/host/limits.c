@@ -105,13 +105,13 @@ static uint64_t host_memory(const char *root)
     char path[PATH_MAX];
     AUTO_FREE
     char *text = NULL;
-    unsigned long long kib;
 
     (void)snprintf(path, sizeof(path), "%s/proc/meminfo", root);
     if (fd_read_file(path, FILE_MAX, &text, NULL))
         return UINT64_MAX;
-    const char *line = strstr(text, "MemTotal:");
-    return line && sscanf(line, "MemTotal: %llu kB", &kib) == 1 ? kib << 10 : UINT64_MAX;
+    static const char label[] = "MemTotal:";
+    const char *line = strstr(text, label);
+    return line ? strtoull(line + sizeof(label) - 1, NULL, 10) << 10 : UINT64_MAX;
 }
 
 uint64_t limits_memory(const char *root)

@@ -136,7 +136,7 @@ static int check_disks(const struct config *config)
         const struct disk_config *disk = &config->disks[i];
         for (size_t j = 0; j < i; j++) {
             const struct disk_config *other = &config->disks[j];
-            if (strcmp(disk->path, other->path) || (disk->read_only && other->read_only))
+            if (strcmp(disk->path, other->path) != 0 || (disk->read_only && other->read_only))
                 continue;
             log_error("disk '%s' is given twice: both must be readonly then", disk->path);
             return -EINVAL;

@@ -30,7 +30,8 @@ static int parse_with(struct parse *parse, const char *line, const char *const *
 
     memset(parse, 0, sizeof(*parse));
     assert_int_equal(config_init(&parse->config), 0);
-    strcpy(text, line);
+    assert_true(strlen(line) < sizeof(text));
+    memcpy(text, line, strlen(line) + 1);
     for (char *arg = strtok_r(text, " ", &rest); arg; arg = strtok_r(NULL, " ", &rest))
         parse->args[count++] = arg;
     return options_parse(verb_find("run"), count, parse->args, (char *const *)environment,
