@@ -11,6 +11,9 @@
 
 #include <errno.h>
 #include <linux/virtio_ids.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <time.h>
 
 #include "devices/device.h"
 #include "host/state.h"
@@ -641,6 +644,129 @@ static void pops_elsewhere_do_not_use_a_wakeup_up(void **state)
     }
 }
 
+/* --- a driver on a thread of its own --- */
+
+/* Sends chains one after another, as fast as they come back: kicks only when the device asked for
+ * it, and sleeps until the device interrupts. One wake-up lost on either side ends it. */
+struct racer {
+    struct driver *driver;
+    unsigned chains;
+    sem_t interrupted;
+    bool was_late;
+};
+
+enum { RACER_CHAINS = 20000, RACER_PATIENCE_S = 20 };
+
+static void wake_racer(void *ctx, unsigned queue)
+{
+    struct racer *racer = ctx;
+    (void)queue;
+
+    sem_post(&racer->interrupted);
+}
+
+static void sleep_until_interrupted(struct racer *racer)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += RACER_PATIENCE_S;
+    racer->was_late = sem_timedwait(&racer->interrupted, &until) < 0;
+}
+
+static void *race(void *ctx)
+{
+    struct racer *racer = ctx;
+    struct driver_queue *ring = &racer->driver->queues[0];
+    struct driver_buffer buffer = { 0x1000, 16, false };
+
+    for (unsigned done = 0, taken; done < RACER_CHAINS && !racer->was_late; done += taken) {
+        uint16_t before = ring->added;
+
+        while (ring->free_count > 0 && racer->chains < RACER_CHAINS) {
+            driver_add(ring, &buffer, 1);
+            racer->chains++;
+        }
+        if (ring->added != before && driver_shall_kick(ring, before))
+            driver_kick(ring);
+        for (taken = 0; driver_take_used(ring, NULL, NULL); taken++)
+            ;
+        if (taken == 0)
+            sleep_until_interrupted(racer);
+    }
+    loop_stop(racer->driver->loop);
+    return NULL;
+}
+
+static void check_race(struct fixture *f, uint64_t features)
+{
+    struct racer racer = { .driver = &f->driver };
+    pthread_t thread;
+
+    f->probe->echoes = true;
+    driver_start(&f->driver, f->vdev, features);
+    f->vdev->transport = (struct virtio_transport){ .queue_interrupt = wake_racer, .ctx = &racer };
+    assert_int_equal(sem_init(&racer.interrupted, 0, 0), 0);
+    assert_int_equal(pthread_create(&thread, NULL, race, &racer), 0);
+    assert_int_equal(loop_run(f->driver.loop), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    sem_destroy(&racer.interrupted);
+
+    assert_false(racer.was_late);
+    assert_int_equal(f->probe->popped, RACER_CHAINS);
+}
+
+static void no_wakeup_is_lost_between_threads(void **state)
+{
+    check_race(*state, 0);
+}
+
+static void nor_with_event_indices(void **state)
+{
+    check_race(*state, EVENT_IDX);
+}
+
+static void *run_loop(void *ctx)
+{
+    struct driver *driver = ctx;
+
+    return loop_run(driver->loop) ? driver : NULL;
+}
+
+static void rings_are_left_alone_after_a_reset_on_another_thread(void **state)
+{
+    struct fixture *f = *state;
+    pthread_t thread;
+    void *failed;
+
+    f->probe->echoes = true;
+    f->driver.is_threaded = true;
+    assert_int_equal(pthread_create(&thread, NULL, run_loop, &f->driver), 0);
+    for (int round = 0; round < 1000; round++) {
+        pthread_mutex_lock(&f->vdev->lock);
+        driver_start(&f->driver, f->vdev, round % 2 ? EVENT_IDX : 0);
+        pthread_mutex_unlock(&f->vdev->lock);
+        for (int i = 0; i < SIZE; i++)
+            add_one(f, 0);
+        driver_kick(queue(f, 0));
+        for (int i = 0; i < round % 16; i++)
+            sched_yield();
+
+        pthread_mutex_lock(&f->vdev->lock);
+        write_status(f, 0);
+        pthread_mutex_unlock(&f->vdev->lock);
+        assert_int_equal(status(f), 0);
+        uint16_t used = queue(f, 0)->used->idx;
+        driver_kick(queue(f, 0));
+        for (int i = 0; i < round % 16; i++)
+            sched_yield();
+        assert_int_equal(queue(f, 0)->used->idx, used);
+    }
+    loop_stop(f->driver.loop);
+    assert_int_equal(pthread_join(thread, &failed), 0);
+    assert_null(failed);
+}
+
 /* --- reset --- */
 
 static void reset_forgets_the_driver(void **state)
@@ -964,6 +1090,9 @@ int main(void)
         TEST(does_so_with_event_indices_too),
         TEST(an_endless_driver_keeps_nobody_waiting),
         TEST(pops_elsewhere_do_not_use_a_wakeup_up),
+        TEST(no_wakeup_is_lost_between_threads),
+        TEST(nor_with_event_indices),
+        TEST(rings_are_left_alone_after_a_reset_on_another_thread),
         TEST(reset_forgets_the_driver),
         TEST(reset_waits_for_requests_that_are_with_the_host),
         TEST(a_device_may_end_its_requests_when_reset),

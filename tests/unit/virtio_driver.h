@@ -13,7 +13,8 @@
  *   driver_wait_used(&driver.queues[0], NULL, &len);
  *   driver_fini(&driver);                               // destroys the device first
  *
- * Included after cmocka.h. One thread, which also runs the loop. */
+ * Included after cmocka.h. One thread, which also runs the loop; a test that lets another thread do
+ * that says so (is_threaded), and takes the device's lock around what transports do. */
 #pragma once
 
 #include <endian.h>
@@ -49,6 +50,7 @@ struct driver {
     gpa_t next_free; /* RAM is only handed out, never taken back */
     struct driver_queue queues[VIRTIO_DEV_MAX_QUEUES];
     unsigned queue_interrupts[VIRTIO_DEV_MAX_QUEUES], config_interrupts;
+    bool is_threaded; /* another thread runs the loop: interrupts do not stop it */
 };
 
 struct driver_buffer {
@@ -119,7 +121,8 @@ static inline void driver_note_queue_interrupt(void *ctx, unsigned queue)
     struct driver *driver = ctx;
 
     driver->queue_interrupts[queue]++;
-    loop_stop(driver->loop);
+    if (!driver->is_threaded)
+        loop_stop(driver->loop);
 }
 
 static inline void driver_note_config_interrupt(void *ctx)
@@ -284,8 +287,10 @@ static inline bool driver_shall_kick(const struct driver_queue *queue, uint16_t 
     const uint16_t *event = (const uint16_t *)&queue->used->ring[queue->size];
 
     if (vq->state.event_idx)
-        return vring_need_event(le16toh(*event), queue->added, before);
-    return !(le16toh(queue->used->flags) & VRING_USED_F_NO_NOTIFY);
+        return vring_need_event(le16toh(__atomic_load_n(event, __ATOMIC_SEQ_CST)), queue->added,
+                                before);
+    return !(le16toh(__atomic_load_n(&queue->used->flags, __ATOMIC_SEQ_CST)) &
+             VRING_USED_F_NO_NOTIFY);
 }
 
 static inline void driver_kick(struct driver_queue *queue)
@@ -314,14 +319,16 @@ static inline bool driver_take_used(struct driver_queue *queue, uint16_t *head, 
         return false;
 
     const struct vring_used_elem *elem = &queue->used->ring[queue->seen % queue->size];
+    uint16_t id = (uint16_t)le32toh(elem->id);
 
-    queue->seen++;
-    queue->avail->ring[queue->size] = htole16(queue->seen); /* used_event */
     if (head)
-        *head = (uint16_t)le32toh(elem->id);
+        *head = id;
     if (len)
         *len = le32toh(elem->len);
-    driver_free_chain(queue, (uint16_t)le32toh(elem->id));
+    driver_free_chain(queue, id);
+    queue->seen++;
+    /* The last word is used_event. */
+    __atomic_store_n(&queue->avail->ring[queue->size], htole16(queue->seen), __ATOMIC_SEQ_CST);
     return true;
 }
 
