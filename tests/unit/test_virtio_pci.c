@@ -654,8 +654,12 @@ static void a_doorbell_also_works_as_an_exit(void **state)
     assert_int_equal(f->doorbell_count, 0);
 
     send_output(f);
+    struct driver_buffer buffer = { driver_alloc(&f->driver, 10), 10, false };
+    driver_add(&f->driver.queues[TRANSMIT], &buffer, 1);
     write_at(f, doorbell_address(f, TRANSMIT) + 1, 1, 0);
     write_at(f, doorbell_address(f, TRANSMIT) + 4, 2, QUEUES); /* of no queue */
+    driver_settle(&f->driver);
+    assert_false(driver_take_used(&f->driver.queues[TRANSMIT], NULL, NULL));
 }
 
 /* --- the window in configuration space --- */

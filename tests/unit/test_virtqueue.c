@@ -440,11 +440,25 @@ static void a_table_in_a_table_breaks_the_ring(void **state)
 {
     struct fixture *f = *state;
     struct driver_buffer buffer = { f->page, 16, false };
-    uint16_t head = driver_add_indirect(f->ring, &buffer, 1);
-    struct vring_desc *entry =
-        driver_at(&f->driver, le64toh(f->ring->desc[head].addr), sizeof(*entry));
+    uint16_t inner = driver_add_indirect(f->ring, &buffer, 1);
+    gpa_t outer = driver_put(&f->driver, &f->ring->desc[inner], sizeof(struct vring_desc));
 
-    *entry = f->ring->desc[head]; /* it even contains itself */
+    pop(f); /* the inner one alone is fine */
+    show(f, 1, outer, sizeof(struct vring_desc), VRING_DESC_F_INDIRECT, 0);
+
+    assert_broken(f);
+}
+
+static void more_descriptors_than_any_ring_has_break_it(void **state)
+{
+    struct fixture *f = *state;
+    struct driver_buffer buffers[VIRTQUEUE_MAX_SIZE + 1];
+
+    for (int i = 0; i <= VIRTQUEUE_MAX_SIZE; i++)
+        buffers[i] = (struct driver_buffer){ f->page, 0, false };
+    driver_add_indirect(f->ring, buffers, VIRTQUEUE_MAX_SIZE);
+    pop(f);
+    driver_add_indirect(f->ring, buffers, VIRTQUEUE_MAX_SIZE + 1);
 
     assert_broken(f);
 }
@@ -758,6 +772,7 @@ int main(void)
         TEST(whether_the_table_is_writable_does_not_matter),
         TEST(a_table_that_was_not_negotiated_breaks_the_ring),
         TEST(a_table_in_a_table_breaks_the_ring),
+        TEST(more_descriptors_than_any_ring_has_break_it),
         TEST(a_table_with_a_successor_breaks_the_ring),
         TEST(a_table_of_a_wrong_size_or_place_breaks_the_ring),
         TEST(a_next_beyond_the_table_breaks_the_ring),
