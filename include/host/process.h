@@ -15,8 +15,8 @@ struct process;
 
 enum { PROCESS_FD = 3 }; /* where the helper finds its descriptor */
 
-/* Starts @argv (ends with NULL; its first is found by program_find()) with @fd as PROCESS_FD; @fd stays
- * the caller's. Returns 0, -ENOENT if there is no such program, or -errno. */
+/* Starts @argv (ends with NULL; its first is found by program_find()) with @fd as PROCESS_FD; @fd
+ * stays the caller's. Returns 0, -ENOENT if there is no such program, or -errno. */
 int process_start(const char *const *argv, int fd, struct process **ret);
 
 /* Calls @ended once when the helper has ended by itself; before the loop runs. Returns 0 or
