@@ -30,6 +30,7 @@ extern const uint64_t trampoline_entry[], trampoline_stacks[];
 
 static struct gate idt[VECTOR_FIRST + VECTOR_COUNT];
 static volatile unsigned counts[VECTOR_COUNT];
+static void (*volatile calls[VECTOR_COUNT])(unsigned count);
 static uint8_t stacks[MAX_CPUS * STACK_SIZE] __attribute__((aligned(16)));
 
 void apic_enable(void)
@@ -59,7 +60,10 @@ extern const uint64_t interrupt_handlers[VECTOR_COUNT];
 
 void count_interrupt(uint64_t index)
 {
-    counts[index]++;
+    unsigned count = ++counts[index];
+
+    if (calls[index])
+        calls[index](count);
     wrmsr(MSR_X2APIC_EOI, 0);
 }
 
@@ -94,9 +98,14 @@ unsigned interrupt_count(uint8_t vector)
     return counts[vector - VECTOR_FIRST];
 }
 
+void interrupts_call(uint8_t vector, void (*fn)(unsigned count))
+{
+    calls[vector - VECTOR_FIRST] = fn;
+}
+
 void interrupts_wait(void)
 {
-    __asm__ volatile("hlt" ::: "memory");
+    __asm__ volatile("sti; hlt; cli" ::: "memory");
 }
 
 static void ioapic_write(uint8_t index, uint32_t value)

@@ -21,7 +21,9 @@ bool apic_is_pending(uint8_t vector);
 void interrupts_enable(void);
 void interrupts_disable(void);
 unsigned interrupt_count(uint8_t vector);
-/* Sleeps until an interrupt was taken. */
+/* Calls @fn with each interrupt of @vector, before it ends. */
+void interrupts_call(uint8_t vector, void (*fn)(unsigned count));
+/* Sleeps until an interrupt was taken; interrupts are off before and after. */
 void interrupts_wait(void);
 
 /* Routes pin @pin of the I/O APIC to @vector on the first CPU. */
