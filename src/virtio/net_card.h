@@ -28,8 +28,9 @@ struct net_rx {
     struct iovec segments[NET_RX_SEGMENTS + 1]; /* one more for the spill */
     unsigned segment_count;
     uint64_t bytes;
-    /* A frame that was longer than all of them: its length (0: none), how much of it is in
-     * them, and the rest. */
+    unsigned short_frames; /* received in a row, as far as that matters */
+    /* A frame that was longer than the buffers it was read into: its length (0: none), how much
+     * of it is in them, and the rest. */
     size_t held_len, held_in_place;
     uint8_t *spill; /* NET_FRAME_MAX bytes, owned; its pages are untouched mostly */
 };

@@ -2,14 +2,18 @@
 /* Frames into the driver's receive buffers.
  *
  * How this works: nobody knows how long the next frame is before it has been read, so chains are
- * popped ahead until the longest one would fit, and the frame is read right into them. It takes
- * the first few (one, without VIRTIO_NET_F_MRG_RXBUF), which are pushed together, as the driver
- * must see all of a frame or nothing (virtio 1.2, 5.1.6.4); the others wait for the next frame.
+ * popped ahead and the frame is read right into them, with a spill behind for what they do not
+ * hold. It takes the first few chains (one, without VIRTIO_NET_F_MRG_RXBUF), which are pushed
+ * together, as the driver must see all of a frame or nothing (virtio 1.2, 5.1.6.4); the others
+ * wait for the next frame.
  *
- * When the ring runs low there may be less. The read then ends in the spill, so that nothing is
- * lost yet: a driver that takes 64 KiB frames must provide the room, and as soon as it does the
- * spilled part follows. Without that (no TSO, or one chain per frame) waiting would not help, and
- * the frame is dropped. */
+ * How much is popped ahead follows the traffic, as reading into dozens of buffers costs more than
+ * a short frame is worth: after a row of short frames the next one is expected to be short, and a
+ * long one then costs a copy out of the spill.
+ *
+ * If the ring does not hold the frame, the driver may still be about to fill it: one that takes
+ * 64 KiB frames must provide the room, so the frame waits for that. Otherwise (no TSO, or one
+ * chain per frame) waiting would not help, and the frame is dropped. */
 #include <assert.h>
 #include <endian.h>
 #include <errno.h>
@@ -17,6 +21,12 @@
 #include <string.h>
 
 #include "net_card.h"
+
+enum {
+    LONGEST = NET_HEADER_LEN + NET_FRAME_MAX,
+    SHORT = 2048,      /* bytes with header: all that a network without TSO has */
+    SHORT_FRAMES = 32, /* so many short ones in a row let another be expected */
+};
 
 static bool can_merge(const struct net_rx *rx)
 {
@@ -135,50 +145,70 @@ static void deliver(struct net_rx *rx, size_t len)
     drop_chains(rx, count);
 }
 
-/* Goes on with the frame that did not fit. */
+/* Goes on with the frame that was longer than the buffers it was read into. */
 static int continue_held(struct net_rx *rx)
 {
-    pop_ahead(rx, rx->held_len);
-    if (rx->bytes < rx->held_len && has_room(rx))
-        return -ENOBUFS;
-
     size_t len = rx->held_len;
 
+    pop_ahead(rx, len);
+    if (rx->bytes < len && takes_long_frames(rx) && has_room(rx))
+        return -ENOBUFS;
     rx->held_len = 0;
-    if (rx->bytes < len) /* in crumbs: more of them we do not keep */
-        return 1;
-    (void)iov_write(rx->segments, rx->segment_count, rx->held_in_place, rx->spill,
-                    len - rx->held_in_place);
-    deliver(rx, len);
+    if (rx->bytes >= len) {
+        (void)iov_write(rx->segments, rx->segment_count, rx->held_in_place, rx->spill,
+                        len - rx->held_in_place);
+        deliver(rx, len);
+    }
     return 1;
+}
+
+/* Reads a frame into the first buffers, @wanted bytes or what there is, and the spill. *@in_place
+ * is how many they have. */
+static ssize_t read_frame(struct net_rx *rx, struct net_backend *backend, unsigned pair,
+                          size_t wanted, size_t *in_place)
+{
+    size_t bytes = 0;
+    unsigned count = 0;
+
+    while (count < rx->segment_count && bytes < wanted)
+        bytes += rx->segments[count++].iov_len;
+
+    struct iovec displaced = rx->segments[count];
+
+    rx->segments[count] = (struct iovec){ rx->spill, NET_FRAME_MAX };
+    ssize_t len =
+        backend->ops->receive(backend, pair, rx->segments, bytes < LONGEST ? count + 1 : count);
+    rx->segments[count] = displaced;
+    *in_place = bytes;
+    return len;
 }
 
 int net_rx_take_frame(struct net_rx *rx, struct net_backend *backend, unsigned pair)
 {
-    const size_t longest = NET_HEADER_LEN + NET_FRAME_MAX;
+    size_t wanted = rx->short_frames < SHORT_FRAMES ? LONGEST : SHORT;
+    size_t in_place;
 
     if (rx->held_len > 0)
         return continue_held(rx);
-    pop_ahead(rx, can_merge(rx) ? longest : 1);
+    pop_ahead(rx, can_merge(rx) ? wanted : 1);
     if (rx->chain_count == 0)
         return -ENOBUFS;
 
-    unsigned count = rx->segment_count;
-
-    if (rx->bytes < longest)
-        rx->segments[count++] = (struct iovec){ rx->spill, NET_FRAME_MAX };
-
-    ssize_t len = backend->ops->receive(backend, pair, rx->segments, count);
+    ssize_t len = read_frame(rx, backend, pair, can_merge(rx) ? wanted : LONGEST, &in_place);
 
     if (len < 0)
         return 0;
-    if (len < NET_HEADER_LEN + NET_FRAME_MIN || (size_t)len > longest)
+    if (len < NET_HEADER_LEN + NET_FRAME_MIN || len > LONGEST)
         return 1;
-    if ((size_t)len <= rx->bytes) {
+    if (len > SHORT)
+        rx->short_frames = 0;
+    else if (rx->short_frames < SHORT_FRAMES)
+        rx->short_frames++;
+    if ((size_t)len <= in_place) {
         deliver(rx, (size_t)len);
-    } else if (takes_long_frames(rx)) {
+    } else if (can_merge(rx)) {
         rx->held_len = (size_t)len;
-        rx->held_in_place = (size_t)rx->bytes;
+        rx->held_in_place = in_place;
         return continue_held(rx);
     }
     return 1;

@@ -282,7 +282,6 @@ struct bad_header {
 
 static void drops_frames_whose_offloads_are_wrong(void **state)
 {
-    struct bench *bench = *state;
     const uint8_t sum = VIRTIO_NET_HDR_F_NEEDS_CSUM;
     const uint8_t v4 = VIRTIO_NET_HDR_GSO_TCPV4, v6 = VIRTIO_NET_HDR_GSO_TCPV6;
     const uint8_t ecn = VIRTIO_NET_HDR_GSO_ECN;
@@ -339,8 +338,8 @@ static void drops_frames_whose_offloads_are_wrong(void **state)
         { TO_HOST, { .gso_type = 0x7f } },
     };
     const uint8_t frame[60] = { 0 };
+    (void)state;
 
-    (void)bench;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct bench *own;
 
@@ -535,6 +534,32 @@ static void spreads_frames_over_buffers_of_odd_sizes(void **state)
     free(bytes);
 }
 
+static void a_long_frame_behind_many_short_ones_is_whole(void **state)
+{
+    struct bench *bench = *state;
+    uint8_t *frame = malloc(NET_FRAME_MAX), *bytes = malloc(2 * NET_FRAME_MAX);
+    unsigned num_buffers;
+
+    start(bench, MERGE | TO_GUEST, 1);
+    for (unsigned i = 0; i < 200; i++)
+        (void)add_buffer(bench, 0, 1536);
+    for (unsigned i = 0; i < 100; i++)
+        wire_give(&bench->wire, 0, &no_offloads, frame, 60);
+    fill_pattern(frame, NET_FRAME_MAX, 6);
+    for (unsigned i = 0; i < 2; i++)
+        wire_give(&bench->wire, 0, &no_offloads, frame, NET_FRAME_MAX);
+    kick_rx(bench);
+
+    for (unsigned i = 0; i < 100; i++)
+        assert_int_equal(collect(bench, bytes, &num_buffers), 60);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(collect(bench, bytes, &num_buffers), NET_FRAME_MAX);
+        assert_memory_equal(bytes + HEADER_LEN, frame, NET_FRAME_MAX);
+    }
+    free(frame);
+    free(bytes);
+}
+
 static void spreads_a_frame_over_chains_of_several_buffers(void **state)
 {
     struct bench *bench = *state;
@@ -632,10 +657,9 @@ static void a_driver_without_segmentation_does_not_block_on_a_long_frame(void **
 static void buffers_in_crumbs_do_not_block_the_queue(void **state)
 {
     struct bench *bench = *state;
-    uint8_t *frame = calloc(1, NET_FRAME_MAX), bytes[2000];
+    uint8_t *frame = calloc(1, NET_FRAME_MAX);
     struct driver_buffer crumbs[VIRTQUEUE_MAX_SEGMENTS];
     gpa_t page = driver_alloc(&bench->driver, 4096);
-    unsigned num_buffers;
 
     start(bench, MERGE | TO_GUEST | FEATURE(VIRTIO_RING_F_INDIRECT_DESC), 1);
     for (unsigned i = 0; i < VIRTQUEUE_MAX_SEGMENTS; i++)
@@ -646,8 +670,6 @@ static void buffers_in_crumbs_do_not_block_the_queue(void **state)
     wire_give(&bench->wire, 0, &no_offloads, frame, 60);
     kick_rx(bench);
 
-    (void)bytes;
-    (void)num_buffers;
     assert_int_equal(bench->wire.taken, 2);
     assert_int_equal(bench->driver.queues[RX].used->idx, 1);
     assert_int_equal(le32toh(bench->driver.queues[RX].used->ring[0].len), HEADER_LEN + 60);
@@ -1138,6 +1160,7 @@ int main(void)
         TEST(asks_for_no_notification_while_it_is_full),
         TEST(receives_a_frame_with_its_offloads),
         TEST(spreads_frames_over_buffers_of_odd_sizes),
+        TEST(a_long_frame_behind_many_short_ones_is_whole),
         TEST(spreads_a_frame_over_chains_of_several_buffers),
         TEST(drops_what_is_longer_than_a_buffer_that_cannot_be_merged),
         TEST(a_long_frame_waits_for_the_buffers_it_needs),
