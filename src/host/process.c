@@ -6,6 +6,7 @@
  * be ignored. */
 #include "host/process.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -36,8 +37,6 @@ struct process {
     size_t line_len;
     char obituary[LINE_MAX_LEN + 32];
 };
-
-extern char **environ;
 
 /* --- starting --- */
 
@@ -95,8 +94,7 @@ static int spawn(const char *path, const char *const *argv, int stderr_fd, int f
     if (!err)
         err = fill_attributes(&attributes);
     if (!err)
-        err =
-            -posix_spawn(pid, path, &actions, &attributes, (char *const *)(uintptr_t)argv, environ);
+        err = -posix_spawn(pid, path, &actions, &attributes, (char *const *)argv, environ);
     (void)posix_spawnattr_destroy(&attributes);
     (void)posix_spawn_file_actions_destroy(&actions);
     return err;
@@ -166,8 +164,10 @@ int process_start(const char *const *argv, int fd, struct process **ret)
 static void take_character(struct process *process, char c)
 {
     if (c != '\n') {
+        if (!isprint((unsigned char)c))
+            c = '?';
         if (process->line_len < sizeof(process->line) - 1)
-            process->line[process->line_len++] = (c >= ' ' && c < 0x7f) ? c : '?';
+            process->line[process->line_len++] = c;
         return;
     }
     process->line[process->line_len] = '\0';

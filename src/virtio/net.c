@@ -316,7 +316,7 @@ static void net_destroy(struct virtio_dev *vdev)
     struct net *net = to_net(vdev);
 
     net_backend_destroy(net->backend);
-    for (unsigned i = 0; i < NET_MAX_QUEUE_PAIRS; i++)
+    for (unsigned i = 0; i < net->pair_count; i++)
         net_rx_fini(&net->pairs[i].rx);
     virtio_dev_fini(vdev);
     free(net);
@@ -371,7 +371,6 @@ static int net_init(struct net *net, const struct net_params *params)
 {
     const struct net_events events = { net_can_receive, net_can_send, net_link_lost, net };
 
-    net->pair_count = params->backend->pair_count;
     net->mtu = params->mtu;
     net->is_link_up = true;
     memcpy(net->own_mac, params->mac, sizeof(net->own_mac));
@@ -391,13 +390,14 @@ int net_create(const struct net_params *params, struct virtio_dev **ret)
     unsigned pairs = params->backend->pair_count;
     bool is_valid =
         pairs >= 1 && pairs <= NET_MAX_QUEUE_PAIRS && (params->mtu == 0 || params->mtu >= MTU_MIN);
-    struct net *net = is_valid ? calloc(1, sizeof(*net)) : NULL;
+    struct net *net = is_valid ? calloc(1, sizeof(*net) + pairs * sizeof(net->pairs[0])) : NULL;
 
     if (!net) {
         net_backend_destroy(params->backend);
         return is_valid ? -ENOMEM : -EINVAL;
     }
     net->backend = params->backend;
+    net->pair_count = pairs;
     int err = net_init(net, params);
 
     if (err) {

@@ -67,7 +67,7 @@ struct net {
     bool is_link_up;
     bool is_configured; /* the back-end knows state.pairs and state.guest_offloads */
     unsigned pair_count;
-    struct net_pair pairs[NET_MAX_QUEUE_PAIRS];
+    struct net_pair pairs[]; /* pair_count */
 };
 
 /* The offloads towards the driver that may follow from @features: without checksums there is no

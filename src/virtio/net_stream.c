@@ -358,18 +358,19 @@ int net_stream_from_fd(int fd, const char *name, struct net_backend **ret)
 /* What a failed connect() means for the user. */
 static int explain_connect(int err, const char *path)
 {
-    if (err == -ENOENT)
+    if (err == -ENOENT) {
         log_error("network 'stream:%s': no such socket; start the other side first "
                   "(passt --socket %s)",
                   path, path);
-    else if (err == -ECONNREFUSED)
+    } else if (err == -ECONNREFUSED) {
         log_error("network 'stream:%s': nobody listens on this socket; start the other side "
                   "first (passt --socket %s)",
                   path, path);
-    else if (err == -EPROTOTYPE)
+    } else if (err == -EPROTOTYPE) {
         log_error("network 'stream:%s': not a stream socket", path);
-    else
+    } else {
         log_errno(err, "network 'stream:%s': connect", path);
+    }
     return err;
 }
 
