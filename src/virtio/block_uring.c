@@ -16,6 +16,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <liburing.h>
+#include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
 

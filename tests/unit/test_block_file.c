@@ -397,8 +397,9 @@ static void zeroes_are_written(void **state)
 
 static void zeroes_are_written_by_hand_where_the_file_system_cannot(void **state)
 {
+    enum { START = 512, LEN = 700 * 1024 }; /* several steps, and a part of one */
     static uint8_t data[IMAGE_SIZE];
-    struct block_request request = { .op = BLOCK_WRITE_ZEROES, .offset = 512, .len = 700 * 1024 };
+    struct block_request request = { .op = BLOCK_WRITE_ZEROES, .offset = START, .len = LEN };
     struct block_target target = { .fd = open(image, O_RDWR | O_CLOEXEC) };
     atomic_bool stop = false;
     (void)state;
@@ -409,10 +410,10 @@ static void zeroes_are_written_by_hand_where_the_file_system_cannot(void **state
 
     close(target.fd);
     image_read(image, 0, data, sizeof(data));
-    for (size_t i = 512; i < 512 + 700 * 1024; i++)
+    for (size_t i = START; i < START + LEN; i++)
         assert_int_equal(data[i], 0);
-    assert_int_not_equal(data[511], 0);
-    assert_int_not_equal(data[512 + 700 * 1024], 0);
+    assert_int_not_equal(data[START - 1], 0);
+    assert_int_not_equal(data[START + LEN], 0);
 }
 
 /* --- a file that changes under us --- */
