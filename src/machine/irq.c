@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /* How devices reach the guest: the functions behind irq_line, msi_port and doorbell_port.
  *
+ * Messages are sent by ioctl, not through irqfds. Our devices live in this process, so both are one
+ * system call that does the same in the kernel; but every irqfd and every change of the routing
+ * table makes the kernel outwait readers, when the guest sets the vector up and again at the end of
+ * the machine: about a second of virtual time for a guest with a disk and a network card.
+ *
  * None of them can tell a device of a failure: by then the guest has programmed the interrupt, and
- * a lost one is what broken hardware would do. The causes (no memory, no descriptors left) are
- * logged once, where the vector is made. */
+ * a lost one is what broken hardware would do. */
 #include <errno.h>
-#include <stdlib.h>
-#include <unistd.h>
 
-#include "host/log.h"
 #include "machine_private.h"
 
 static void pin_set(void *ctx, bool high)
@@ -51,28 +52,18 @@ static int msi_connect(void *ctx, unsigned vector, const struct msi_message *mes
 
     if (vector >= MSIX_MAX_VECTORS)
         return -EINVAL;
-    if (!message)
-        return block->vectors[vector].is_allocated
-                   ? vm_msi_disconnect(block->vm, block->vectors[vector].gsi)
-                   : 0;
-    if (!block->vectors[vector].is_allocated) {
-        int err = vm_msi_alloc(block->vm, &block->vectors[vector].gsi, &block->vectors[vector].fd);
-        if (err)
-            return log_errno(err, "an interrupt for the guest");
-        block->vectors[vector].is_allocated = true;
-    }
-    return vm_msi_connect(block->vm, block->vectors[vector].gsi, message->address, message->data);
+    block->is_connected[vector] = message != NULL;
+    if (message)
+        block->messages[vector] = *message;
+    return 0;
 }
 
 static void msi_raise(void *ctx, unsigned vector)
 {
-    struct msi_block *block = ctx;
-    uint64_t one = 1;
+    const struct msi_block *block = ctx;
 
-    if (vector >= MSIX_MAX_VECTORS || !block->vectors[vector].is_allocated)
-        return;
-    ssize_t ignored = write(block->vectors[vector].fd, &one, sizeof(one));
-    (void)ignored; /* a full counter has an interrupt on its way */
+    if (vector < MSIX_MAX_VECTORS && block->is_connected[vector])
+        (void)vm_msi_send(block->vm, block->messages[vector].address, block->messages[vector].data);
 }
 
 struct msi_port machine_msi_port(struct msi_block *block, struct vm *vm)

@@ -39,14 +39,11 @@ enum console_index { CONSOLE_SERIAL, CONSOLE_VIRTIO };
 
 /* --- irq.c: how devices reach the guest --- */
 
-/* The vectors of one device. A vector costs a GSI and an eventfd from its first use on. */
+/* The messages of one device, by vector; used under that device's lock. */
 struct msi_block {
     struct vm *vm;
-    struct {
-        bool is_allocated;
-        unsigned gsi;
-        int fd;
-    } vectors[MSIX_MAX_VECTORS];
+    bool is_connected[MSIX_MAX_VECTORS];
+    struct msi_message messages[MSIX_MAX_VECTORS];
 };
 
 /* A wire that several devices share: high while any of them pulls it. */
