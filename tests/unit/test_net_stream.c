@@ -230,6 +230,37 @@ static void a_slow_peer_gets_all_frames_whole(void **state)
     free(all);
 }
 
+static void a_socket_that_takes_nothing_takes_the_frame_later(void **state)
+{
+    struct fixture *fixture = *state;
+    unsigned sent = 0, got = 0;
+    int err = 0;
+
+    for (; !err && sent < 100000; sent += err == 0) /* a short frame goes whole or not at all */
+        err = harness_send(&fixture->harness, 0, NULL, fixture->frame, 60);
+    assert_int_equal(err, -EAGAIN);
+    assert_int_equal(fixture->harness.can_send, 0);
+    for (; got < sent; got++)
+        peer_read(fixture, fixture->bytes, 64);
+    harness_run(&fixture->harness, HARNESS_PATIENCE_MS);
+    assert_int_equal(fixture->harness.can_send, 1);
+    assert_int_equal(harness_send(&fixture->harness, 0, NULL, fixture->frame, 60), 0);
+    peer_read(fixture, fixture->bytes, 64);
+}
+
+static void has_one_pair_and_no_offloads(void **state)
+{
+    struct fixture *fixture = *state;
+    struct net_backend *backend = fixture->harness.backend;
+
+    assert_int_equal(backend->pair_count, 1);
+    assert_int_equal(backend->offloads, 0);
+    assert_int_equal(backend->ops->set_pairs(backend, 1), 0);
+    assert_int_equal(backend->ops->set_pairs(backend, 2), -EINVAL);
+    assert_int_equal(backend->ops->set_offloads(backend, 0), 0);
+    assert_int_equal(backend->ops->set_offloads(backend, 2), -EOPNOTSUPP);
+}
+
 /* Lets the card receive until the link is lost. */
 static void wait_for_loss(struct fixture *fixture)
 {
@@ -381,6 +412,8 @@ int main(void)
         TEST(sends_a_frame_behind_its_length_without_header),
         TEST(sends_a_frame_whose_header_is_in_pieces),
         TEST(a_slow_peer_gets_all_frames_whole),
+        TEST(a_socket_that_takes_nothing_takes_the_frame_later),
+        TEST(has_one_pair_and_no_offloads),
         TEST(the_peers_end_takes_the_link_down),
         TEST(frames_before_the_end_still_come),
         TEST(a_frame_of_no_bytes_takes_the_link_down),
