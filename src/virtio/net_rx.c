@@ -120,9 +120,11 @@ static void drop_chains(struct net_rx *rx, unsigned count)
 
 /* --- frames --- */
 
-/* Gives the driver the frame of @len bytes that is in the first chains. */
+/* Gives the driver the frame of @len bytes that is in the first chains. A tap says that it has
+ * checked a checksum also to those who did not ask (5.1.6.4.1). */
 static void deliver(struct net_rx *rx, size_t len)
 {
+    const uint8_t no_flags = 0;
     struct virtqueue_used used[VIRTQUEUE_MAX_SIZE];
     unsigned count = 0;
     size_t left = len;
@@ -141,6 +143,9 @@ static void deliver(struct net_rx *rx, size_t len)
     (void)iov_write(rx->segments, rx->segment_count,
                     offsetof(struct virtio_net_hdr_v1, num_buffers), &num_buffers,
                     sizeof(num_buffers));
+    if (!virtio_dev_has_feature(rx->vdev, VIRTIO_NET_F_GUEST_CSUM))
+        (void)iov_write(rx->segments, rx->segment_count, offsetof(struct virtio_net_hdr_v1, flags),
+                        &no_flags, sizeof(no_flags));
     virtio_dev_push_all_quietly(rx->vdev, rx->queue, used, count);
     drop_chains(rx, count);
 }

@@ -476,6 +476,21 @@ static void receives_a_frame_with_its_offloads(void **state)
     assert_int_equal(bench->driver.queue_interrupts[RX], 1);
 }
 
+static void without_the_feature_nothing_is_said_of_checksums(void **state)
+{
+    struct bench *bench = *state;
+    const struct virtio_net_hdr_v1 header = { .flags = VIRTIO_NET_HDR_F_DATA_VALID };
+    const uint8_t frame[60] = { 0 };
+
+    start(bench, MERGE, 1);
+    gpa_t gpa = add_buffer(bench, 0, 100);
+    wire_give(&bench->wire, 0, &header, frame, sizeof(frame));
+    kick_rx(bench);
+
+    assert_true(driver_take_used(&bench->driver.queues[RX], NULL, NULL));
+    assert_int_equal(*(uint8_t *)driver_at(&bench->driver, gpa, 1), 0);
+}
+
 /* Collects the next received frame from its buffers. Returns its length without header. */
 static size_t collect(struct bench *bench, uint8_t *bytes, unsigned *num_buffers)
 {
@@ -1159,6 +1174,7 @@ int main(void)
         TEST(interrupts_once_for_many_frames),
         TEST(asks_for_no_notification_while_it_is_full),
         TEST(receives_a_frame_with_its_offloads),
+        TEST(without_the_feature_nothing_is_said_of_checksums),
         TEST(spreads_frames_over_buffers_of_odd_sizes),
         TEST(a_long_frame_behind_many_short_ones_is_whole),
         TEST(spreads_a_frame_over_chains_of_several_buffers),
