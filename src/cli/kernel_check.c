@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli_private.h"
+#include "host/log.h"
 #include "kernel_config.h"
 
 enum { STATUS_LACKING = 1 };
@@ -127,4 +128,23 @@ int kernel_check(const char *path)
     bool is_usable = print_conclusions(&config) && !lacking;
     kernel_config_fini(&config);
     return cli_finish_output(is_usable ? 0 : STATUS_LACKING);
+}
+
+void kernel_warn_about_root(const char *path, const char *cmdline, bool by_pci)
+{
+    const char *bus_option = by_pci ? "VIRTIO_PCI" : "VIRTIO_MMIO";
+    const char *bus_driver = by_pci ? "virtio_pci" : "virtio_mmio";
+    struct kernel_config config;
+
+    if (!strstr(cmdline, "root=/dev/vd") || kernel_config_peek(path, &config))
+        return;
+    bool has_bus = kernel_config_value(&config, bus_option) == CONFIG_BUILT_IN;
+    bool has_disk = kernel_config_value(&config, "VIRTIO_BLK") == CONFIG_BUILT_IN;
+    if (!has_bus || !has_disk) {
+        log_warn("kernel '%s' does not have %s%s%s built in: its root=/dev/vd... needs an initrd "
+                 "(-i) that loads them",
+                 path, has_bus ? "" : bus_driver, has_bus || has_disk ? "" : " and ",
+                 has_disk ? "" : "virtio_blk");
+    }
+    kernel_config_fini(&config);
 }

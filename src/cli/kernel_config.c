@@ -193,24 +193,44 @@ static int read_payload_ikconfig(const struct image *image, char **ret)
     return err;
 }
 
-/* Where the release begins in the image, or its end: a bzImage's header points to it, else the
- * banner has it. */
-static size_t release_offset(const struct image *image)
+/* Where the release begins in a bzImage, as its header says; else the image's end. */
+static size_t header_release_offset(const struct image *image)
 {
-    static const char banner[] = "Linux version ";
     struct setup_header header;
 
     if (read_header(image, &header) && header.kernel_version)
         return SETUP_SECTOR + (size_t)header.kernel_version;
+    return image->len;
+}
+
+/* The same in any image: a vmlinux has it in its banner, for which it is searched. */
+static size_t release_offset(const struct image *image)
+{
+    static const char banner[] = "Linux version ";
+    size_t offset = header_release_offset(image);
+
+    if (offset < image->len)
+        return offset;
     const uint8_t *at =
         image->data ? memmem(image->data, image->len, banner, sizeof(banner) - 1) : NULL;
     return at ? (size_t)(at - image->data) + sizeof(banner) - 1 : image->len;
 }
 
-/* The release becomes part of file names, so it ends where it could not be one. */
-static void find_release(const struct image *image, char *buf, size_t size)
+/* Of an image that does not tell, the release in its name: vmlinuz-RELEASE. */
+static void take_release_from_name(const char *path, char *buf, size_t size)
 {
-    size_t offset = release_offset(image), len = 0;
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+
+    if (!strncmp(name, "vmlinuz-", 8) || !strncmp(name, "vmlinux-", 8))
+        (void)snprintf(buf, size, "%s", name + 8);
+}
+
+/* The release becomes part of file names, so it ends where it could not be one. @offset is where
+ * it begins in the image. */
+static void find_release(const char *path, const struct image *image, size_t offset, char *buf,
+                         size_t size)
+{
+    size_t len = 0;
 
     for (; offset < image->len && len + 1 < size; offset++) {
         uint8_t byte = image->data[offset];
@@ -219,6 +239,8 @@ static void find_release(const struct image *image, char *buf, size_t size)
         buf[len++] = (char)byte;
     }
     buf[len] = '\0';
+    if (!len)
+        take_release_from_name(path, buf, size);
 }
 
 /* Reads a file that has a configuration. */
@@ -295,19 +317,40 @@ static int read_anywhere(struct kernel_config *config, const char *path, const s
     return err;
 }
 
+static int image_open(const char *path, struct image *ret)
+{
+    AUTO_CLOSE
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+    return fd < 0 ? -errno : image_map(fd, ret);
+}
+
+int kernel_config_peek(const char *path, struct kernel_config *ret)
+{
+    struct kernel_config config = { 0 };
+    struct image image = { 0 };
+    int err = image_open(path, &image);
+
+    if (err)
+        return err;
+    find_release(path, &image, header_release_offset(&image), config.release,
+                 sizeof(config.release));
+    image_unmap(&image);
+    err = read_beside(&config, path);
+    if (!err)
+        *ret = config;
+    return err;
+}
+
 int kernel_config_read(const char *path, struct kernel_config *ret)
 {
     struct kernel_config config = { 0 };
     struct image image = { 0 };
-    AUTO_CLOSE
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
-    if (fd < 0)
-        return log_errno(-errno, "kernel '%s'", path);
-    int err = image_map(fd, &image);
+    int err = image_open(path, &image);
     if (err)
         return log_errno(err, "kernel '%s'", path);
-    find_release(&image, config.release, sizeof(config.release));
+    find_release(path, &image, release_offset(&image), config.release, sizeof(config.release));
     err = read_anywhere(&config, path, &image);
     image_unmap(&image);
     if (err) {

@@ -6,12 +6,23 @@
 #include "cli/cli.h"
 #include "cli_private.h"
 #include "dry_run.h"
+#include "host/fd.h"
 #include "host/log.h"
+#include "kernel_check.h"
 #include "kernel_find.h"
 #include "machine/check.h"
 #include "machine/config.h"
 #include "machine/machine.h"
 #include "machine/outcome.h"
+
+static void warn_about_root(const struct config *config)
+{
+    AUTO_FREE
+    char *cmdline = config->initrd ? NULL : config_cmdline(config);
+
+    if (cmdline)
+        kernel_warn_about_root(config->kernel, cmdline, config->transport == TRANSPORT_PCI);
+}
 
 /* Whether all that can be found wrong before a machine exists is right. Logs what is not. */
 static int prepare(struct config *config)
@@ -24,6 +35,8 @@ static int prepare(struct config *config)
         err = machine_check(config);
     if (!err && config->dry_run)
         err = machine_try(config);
+    if (!err)
+        warn_about_root(config);
     return err;
 }
 

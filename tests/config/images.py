@@ -103,12 +103,59 @@ def disks():
     }
 
 
+CONFIG = b"""CONFIG_64BIT=y
+CONFIG_ACPI=y
+CONFIG_PCI=y
+CONFIG_SERIAL_8250_CONSOLE=y
+CONFIG_VIRTIO_PCI=y
+CONFIG_VIRTIO_BLK=%s
+CONFIG_EXT4_FS=y
+# CONFIG_VIRTIO_MMIO is not set
+"""
+
+
+def with_config(image, config):
+    """An image with a configuration inside, as IKCONFIG=y leaves it there."""
+    return image + b"IKCFG_ST" + gzip.compress(config, mtime=0) + b"IKCFG_ED" + bytes(100)
+
+
+def with_payload(payload):
+    """A bzImage whose header tells of a compressed vmlinux and of its release."""
+    image = bytearray(bzimage(code=payload + b"\xff" * 4 + bytes(500) + b"7.7.7-test (me@here) #1\0"))
+    struct.pack_into("<II", image, 0x248, 0, len(payload) + 4)  # with the size behind it
+    struct.pack_into("<H", image, 0x20E, 1024 + len(payload) + 504 - 512)
+    return bytes(image)
+
+
+def configured_kernels():
+    vmlinux = with_config(elf(), CONFIG % b"y")
+    lacking = with_config(elf(), CONFIG.replace(b"CONFIG_ACPI=y", b"") % b"y")
+    return {
+        "configured/vmlinux": vmlinux,
+        "configured/lacking": lacking,
+        "configured/bzimage-gz": with_payload(gzip.compress(vmlinux, mtime=0)),
+        "configured/bzimage-xz": with_payload(lzma.compress(vmlinux)),
+        "configured/vmlinux-cut": vmlinux[:vmlinux.index(b"IKCFG_ST") + 60],
+        "beside/bzimage": with_payload(b"?" * 64),
+        "beside/config-7.7.7-test": CONFIG % b"m",
+        "modules/7.7.7-test/vmlinuz": bzimage(),
+        "modules/7.7.7-test/config": CONFIG % b"y",
+        "tree/.config": CONFIG % b"m",
+        "tree/arch/x86/boot/bzImage": bzimage(),
+        "pulled/hutch/kernels/linux-image-0.1.9_1/boot/vmlinuz-0.1.9-test": bzimage(),
+        "pulled/hutch/kernels/linux-image-0.1.10_1/boot/vmlinuz-0.1.10-test": bzimage(),
+        "pulled/hutch/kernels/linux-image-0.1.10_1/boot/config-0.1.10-test": CONFIG % b"m",
+        "pulled/hutch/kernels/.new.abc/boot/vmlinuz-0.2-half": bzimage(),
+    }
+
+
 class Folder:
     """The files, made in a folder, and what has to stay open while they are used."""
 
     def __init__(self, path):
         self.path = path
-        for name, data in (kernels() | disks()).items():
+        for name, data in (kernels() | disks() | configured_kernels()).items():
+            os.makedirs(os.path.dirname(os.path.join(path, name)), exist_ok=True)
             with open(os.path.join(path, name), "wb") as file:
                 file.write(data)
         os.mkdir(os.path.join(path, "folder"))
