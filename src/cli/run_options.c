@@ -6,39 +6,17 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
-#include <sys/un.h>
-
-#include <net/if.h>
 
 #include "cpu/vcpu.h"
 #include "host/fd.h"
 #include "machine/config.h"
 #include "mem/layout.h"
 #include "options.h"
+#include "run_options.h"
 #include "values.h"
-#include "virtio/blk.h"
 
-enum { MEMORY_MIN_MIB = 4, CPUS_MAX = 1024, MTU_MIN = 68, MTU_MAX = 65535, MASKED_MAX = 128 };
+enum { MEMORY_MIN_MIB = 4, CPUS_MAX = 1024, MASKED_MAX = 128 };
 #define MEMORY_MAX (UINT64_C(16) << 40)
-
-static int replace_text(char **text, const char *value)
-{
-    char *copy = strdup(value);
-
-    if (!copy)
-        return -ENOMEM;
-    free(*text);
-    *text = copy;
-    return 0;
-}
-
-/* As replace_text(), but nothing is no answer. */
-static int replace_path(char **path, const char *value, struct usage_error *error)
-{
-    if (!*value)
-        return usage_fail(error, "the name of a file is missing");
-    return replace_text(path, value);
-}
 
 static int set_cpus(void *target, const char *value, struct usage_error *error)
 {
@@ -72,7 +50,7 @@ static int set_kernel(void *target, const char *value, struct usage_error *error
 {
     struct config *config = target;
 
-    return replace_path(&config->kernel, value, error);
+    return option_replace_path(&config->kernel, value, error);
 }
 
 static int set_initrd(void *target, const char *value, struct usage_error *error)
@@ -80,7 +58,7 @@ static int set_initrd(void *target, const char *value, struct usage_error *error
     struct config *config = target;
 
     if (strcmp(value, "none") != 0)
-        return replace_path(&config->initrd, value, error);
+        return option_replace_path(&config->initrd, value, error);
     free(config->initrd);
     config->initrd = NULL;
     return 0;
@@ -111,220 +89,7 @@ static int set_cmdline(void *target, const char *value, struct usage_error *erro
     struct config *config = target;
     (void)error;
 
-    return replace_text(&config->cmdline, value);
-}
-
-static int unknown_key(const char *key, const char *const *keys, struct usage_error *error)
-{
-    const char *meant = value_suggest(key, keys);
-    char all[160] = "";
-
-    if (meant)
-        return usage_fail(error, "no sub-option '%.40s'; did you mean '%s'?", key, meant);
-    for (; *keys; keys++) {
-        strncat(all, all[0] ? ", " : "", sizeof(all) - strlen(all) - 1);
-        strncat(all, *keys, sizeof(all) - strlen(all) - 1);
-    }
-    return usage_fail(error,
-                      "no sub-option '%.40s' (there are %s; a comma in a name is written twice)",
-                      key, all);
-}
-
-static int set_queues(unsigned *queues, const char *value, unsigned max, struct usage_error *error)
-{
-    uint64_t count;
-
-    if (!value || value_number(value, 1, max, &count))
-        return usage_fail(error, "queues= is a number from 1 to %u", max);
-    *queues = (unsigned)count;
-    return 0;
-}
-
-static int set_disk_serial(struct disk_config *disk, const char *value, struct usage_error *error)
-{
-    size_t len = value ? strlen(value) : 0;
-
-    if (!len || len > BLK_SERIAL_LEN)
-        return usage_fail(error, "serial= has 1 to %d characters", BLK_SERIAL_LEN);
-    for (size_t i = 0; i < len; i++) {
-        if (value[i] <= ' ' || value[i] > '~')
-            return usage_fail(error, "serial= is of printable ASCII characters without blanks");
-    }
-    return replace_text(&disk->serial, value);
-}
-
-static int set_disk_format(struct disk_config *disk, const char *value, struct usage_error *error)
-{
-    if (!value || strcmp(value, "raw") != 0) {
-        return usage_fail(error, "format= is raw; convert other images first: "
-                                 "`qemu-img convert -O raw OLD NEW`");
-    }
-    disk->format_given = true;
-    return 0;
-}
-
-static int set_disk_item(struct disk_config *disk, char *item, struct usage_error *error)
-{
-    static const char *const keys[] = { "format", "readonly", "serial", "cache", "queues", NULL };
-    static const char *const caches[] = { "writeback", "none", "unsafe", NULL };
-    char *value = value_split(item);
-
-    switch (value_word(item, keys)) {
-    case 0:
-        return set_disk_format(disk, value, error);
-    case 1:
-        if (value)
-            return usage_fail(error, "readonly takes no value");
-        disk->read_only = true;
-        return 0;
-    case 2:
-        return set_disk_serial(disk, value, error);
-    case 3: {
-        int cache = value ? value_word(value, caches) : -EINVAL;
-        if (cache < 0)
-            return usage_fail(error, "cache= is writeback, none or unsafe");
-        disk->cache = (enum block_cache)cache;
-        return 0;
-    }
-    case 4:
-        return set_queues(&disk->queue_count, value, BLK_MAX_QUEUES, error);
-    default:
-        return unknown_key(item, keys, error);
-    }
-}
-
-static_assert(BLOCK_CACHE_WRITEBACK == 0 && BLOCK_CACHE_NONE == 1 && BLOCK_CACHE_UNSAFE == 2,
-              "the words of cache= are in this order");
-
-static int set_disk(void *target, const char *value, struct usage_error *error)
-{
-    struct config *config = target;
-    struct disk_config *disk = &config->disks[config->disk_count];
-    AUTO_FREE
-    char *items = strdup(value);
-    char *rest = items;
-
-    if (!items)
-        return -ENOMEM;
-    if (config->disk_count == CONFIG_MAX_DISKS)
-        return usage_fail(error, "a machine has at most %d disks", CONFIG_MAX_DISKS);
-    config->disk_count++; /* from here on config_fini() frees what it has */
-
-    int err = replace_path(&disk->path, value_next_item(&rest), error);
-    for (char *item; !err && (item = value_next_item(&rest));)
-        err = set_disk_item(disk, item, error);
-    return err;
-}
-
-static int set_net_kind(struct net_config *net, char *item, struct usage_error *error)
-{
-    static const char *const kinds[] = { "user", "tap:", "fd:", "stream:", "none", NULL };
-    static_assert(NET_KIND_USER == 0 && NET_KIND_TAP == 1 && NET_KIND_FD == 2 &&
-                      NET_KIND_STREAM == 3,
-                  "the kinds are in this order");
-    char *colon = strchr(item, ':');
-    const char *rest = colon ? colon + 1 : "";
-    uint64_t fd;
-
-    if (!strcmp(item, "user"))
-        return 0; /* the default */
-    if (!strncmp(item, "tap:", 4) && *rest && strlen(rest) < IFNAMSIZ && !strpbrk(rest, "/ :%")) {
-        net->kind = NET_KIND_TAP;
-        return replace_text(&net->target, rest);
-    }
-    if (!strncmp(item, "tap", 3) && (!item[3] || item[3] == ':'))
-        return usage_fail(error, "tap:IF wants the name of an interface of 1 to %d characters",
-                          IFNAMSIZ - 1);
-    if (!strncmp(item, "fd:", 3)) {
-        if (value_number(rest, 0, 1 << 20, &fd))
-            return usage_fail(error, "fd:N wants the number of an open file descriptor");
-        net->kind = NET_KIND_FD;
-        net->fd = (int)fd;
-        return 0;
-    }
-    if (!strncmp(item, "stream:", 7)) {
-        if (!*rest || strlen(rest) >= sizeof(((struct sockaddr_un *)0)->sun_path))
-            return usage_fail(error, "stream:SOCKET wants the path of a socket of 1 to %zu bytes",
-                              sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
-        net->kind = NET_KIND_STREAM;
-        return replace_text(&net->target, rest);
-    }
-    const char *meant = value_suggest(item, kinds);
-    return usage_fail(error, "no network '%.40s'; %s%s%s", item, meant ? "did you mean '" : "",
-                      meant ? meant : "there are user, tap:IF, fd:N, stream:SOCKET and none",
-                      meant ? "'?" : "");
-}
-
-static int set_net_mac(struct net_config *net, const char *value, struct usage_error *error)
-{
-    switch (value ? value_mac(value, net->mac) : -EINVAL) {
-    case 0:
-        net->has_mac = true;
-        return 0;
-    case -EADDRNOTAVAIL:
-        return usage_fail(error, "mac=%s is the address of a group or of nobody", value);
-    default:
-        return usage_fail(error, "mac= is an address such as 02:00:00:00:00:01");
-    }
-}
-
-static int set_net_item(struct net_config *net, char *item, struct usage_error *error)
-{
-    static const char *const keys[] = { "mac", "mtu", "queues", NULL };
-    char *value = value_split(item);
-    uint64_t mtu;
-
-    switch (value_word(item, keys)) {
-    case 0:
-        return set_net_mac(net, value, error);
-    case 1:
-        if (!value || value_number(value, MTU_MIN, MTU_MAX, &mtu))
-            return usage_fail(error, "mtu= is a number of bytes from %d to %d", MTU_MIN, MTU_MAX);
-        net->mtu = (uint16_t)mtu;
-        return 0;
-    case 2:
-        return set_queues(&net->queue_pairs, value, NET_MAX_QUEUE_PAIRS, error);
-    default:
-        return unknown_key(item, keys, error);
-    }
-}
-
-/* --net=none takes back what was asked for before it. */
-static int drop_nets(struct config *config, const char *rest, struct usage_error *error)
-{
-    if (rest)
-        return usage_fail(error, "none takes no sub-options");
-    while (config->net_count) {
-        struct net_config *net = &config->nets[--config->net_count];
-        free(net->target);
-        *net = (struct net_config){ .fd = -1 };
-    }
-    return 0;
-}
-
-static int set_net(void *target, const char *value, struct usage_error *error)
-{
-    struct config *config = target;
-    AUTO_FREE
-    char *items = strdup(value);
-    char *rest = items;
-
-    if (!items)
-        return -ENOMEM;
-    char *kind = value_next_item(&rest);
-    if (!strcmp(kind, "none"))
-        return drop_nets(config, rest, error);
-    if (config->net_count == CONFIG_MAX_NETS)
-        return usage_fail(error, "a machine has at most %d network cards", CONFIG_MAX_NETS);
-
-    struct net_config *net = &config->nets[config->net_count++];
-    *net = (struct net_config){ .kind = NET_KIND_USER, .fd = -1 };
-    /* `--net=,mac=...` or `--net=mac=...`: the kind may be left out. */
-    bool is_item = kind[strcspn(kind, "=:")] == '=';
-    int err = is_item ? set_net_item(net, kind, error) : *kind ? set_net_kind(net, kind, error) : 0;
-    for (char *item; !err && (item = value_next_item(&rest));)
-        err = set_net_item(net, item, error);
-    return err;
+    return option_replace_text(&config->cmdline, value);
 }
 
 static int set_output(struct console_config *console, const char *value, struct usage_error *error)
@@ -337,7 +102,7 @@ static int set_output(struct console_config *console, const char *value, struct 
     else if (!strcmp(value, "none"))
         console->kind = CONSOLE_NONE;
     else if (!strncmp(value, "file:", 5))
-        err = replace_path(&path, value + 5, error);
+        err = option_replace_path(&path, value + 5, error);
     else
         return usage_fail(error, "neither tty nor none nor file:PATH");
     if (err)
@@ -486,7 +251,7 @@ static int set_name(void *target, const char *value, struct usage_error *error)
                           "underscores, and begins with a letter or digit",
                           CONFIG_NAME_MAX);
     }
-    return replace_text(&config->name, value);
+    return option_replace_text(&config->name, value);
 }
 
 static int set_time(uint64_t *ret_ms, const char *value, struct usage_error *error)
@@ -513,7 +278,7 @@ static int set_grace(void *target, const char *value, struct usage_error *error)
 
 static int set_result(void *target, const char *value, struct usage_error *error)
 {
-    return replace_path(&((struct config *)target)->result_path, value, error);
+    return option_replace_path(&((struct config *)target)->result_path, value, error);
 }
 
 static int set_escape(void *target, const char *value, struct usage_error *error)
@@ -537,10 +302,10 @@ const struct option run_options[] = {
       .excludes = "append" },
     { "disk", 'd', OPTION_LIST,
       "FILE[,format=raw][,readonly][,serial=S][,cache=writeback|none|unsafe][,queues=N]",
-      "a disk: /dev/vda, /dev/vdb ...", set_disk, COMPLETE_FILE },
+      "a disk: /dev/vda, /dev/vdb ...", option_set_disk, COMPLETE_FILE },
     { "net", 'n', OPTION_LIST | OPTION_VALUE_OPTIONAL,
       "user|none|tap:IF|fd:N|stream:SOCKET[,mac=MAC][,mtu=N][,queues=N]",
-      "a network card (default: none; of --net alone: user)", set_net, COMPLETE_WORDS,
+      "a network card (default: none; of --net alone: user)", option_set_net, COMPLETE_WORDS,
       "user none tap: fd: stream:", .implied = "user" },
     { "console", 0, 0, "tty|none|file:PATH", "where hvc0 goes (default: none)", set_console,
       COMPLETE_WORDS, "tty none file:" },
