@@ -3,8 +3,8 @@
  * and turns of the loop, with a console or an entropy source behind it.
  *
  * The input is a byte that chooses the device, then steps: a byte for the operation, then as many
- * bytes as it needs. Afterwards whatever state the guest made must be one that can be saved, and
- * loaded into a fresh device. */
+ * bytes as it needs. One of them changes bytes of the saved state and loads it again. Whatever
+ * state comes out of all this must be one that can be saved, and loaded into a fresh device. */
 #include <linux/pci_regs.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_pci.h>
@@ -30,7 +30,6 @@ enum {
     WINDOW_SIZE = 1 << 20,
     SLOT = 1,
     STEPS_MAX = 400,
-    DOORBELLS_MAX = 2 * VIRTIO_DEV_MAX_QUEUES,
 };
 
 /* Where start_device() puts the rings of queue N: N * RING_STRIDE plus these. */
@@ -49,6 +48,7 @@ enum operation {
     TRANSMIT_READY,
     RESIZE,
     RESET,
+    SPOIL,
     OPERATIONS
 };
 
@@ -77,13 +77,19 @@ static void require(bool condition)
         abort();
 }
 
-static uint32_t take(struct input *input, unsigned bytes)
+static uint64_t take64(struct input *input, unsigned bytes)
 {
-    uint32_t value = 0;
+    uint64_t value = 0;
 
     for (unsigned i = 0; i < bytes && input->left > 0; i++, input->left--)
-        value |= (uint32_t)*input->data++ << (8 * i);
+        value |= (uint64_t)*input->data++ << (8 * i);
     return value;
+}
+
+/* At most 4 bytes. */
+static uint32_t take(struct input *input, unsigned bytes)
+{
+    return (uint32_t)take64(input, bytes);
 }
 
 /* --- the machine around it --- */
@@ -243,6 +249,31 @@ static void step_console(struct world *world, enum operation operation, struct i
         console_resize(world->vdev, (uint16_t)take(input, 1), 25);
 }
 
+/* A fresh device goes on with @saved. Returns what loading it says. */
+static int load_afresh(struct world *world, const struct state_writer *saved)
+{
+    struct state_reader in = { saved->data, saved->len, 0 };
+
+    drop_device(world);
+    make_device(world);
+    return world->fn->dev.ops->load(&world->fn->dev, &in);
+}
+
+static void spoil_state(struct world *world, struct input *input)
+{
+    struct state_writer saved = { 0 };
+
+    require(world->fn->dev.ops->save(&world->fn->dev, &saved) == 0);
+    for (uint32_t left = take(input, 1) % 4 + 1; left > 0; left--) {
+        uint32_t at = take(input, 2);
+
+        saved.data[at % saved.len] = (uint8_t)take(input, 1);
+    }
+    if (load_afresh(world, &saved))
+        world->fn->dev.ops->reset(&world->fn->dev);
+    state_writer_fini(&saved);
+}
+
 static void step(struct world *world, struct input *input)
 {
     enum operation operation = take(input, 1) % OPERATIONS;
@@ -255,7 +286,7 @@ static void step(struct world *world, struct input *input)
     case BAR_WRITE:
         at = take(input, 2);
         size = 1U << (at >> 14);
-        bar_access(world, at, size, is_write, is_write ? take(input, size) : 0);
+        bar_access(world, at, size, is_write, is_write ? take64(input, size) : 0);
         break;
     case CONFIG_READ:
     case CONFIG_WRITE:
@@ -279,6 +310,9 @@ static void step(struct world *world, struct input *input)
     case RESET:
         world->fn->dev.ops->reset(&world->fn->dev);
         break;
+    case SPOIL:
+        spoil_state(world, input);
+        break;
     default:
         if (world->is_console)
             step_console(world, operation, input);
@@ -293,12 +327,7 @@ static void check_saved_state(struct world *world)
     struct state_writer saved = { 0 };
 
     require(world->fn->dev.ops->save(&world->fn->dev, &saved) == 0);
-    drop_device(world);
-    make_device(world);
-
-    struct state_reader in = { saved.data, saved.len, 0 };
-
-    require(world->fn->dev.ops->load(&world->fn->dev, &in) == 0 && in.position == in.len);
+    require(load_afresh(world, &saved) == 0);
     turn(world);
     state_writer_fini(&saved);
 }
