@@ -257,9 +257,10 @@ char *config_cmdline(const struct config *config)
     if (config->cmdline)
         return strdup(config->cmdline);
     int len = asprintf(
-        &text, "%s%s%scryptomgr.notests panic=%s%s%s%s",
+        &text, "%s%s%s%scryptomgr.notests panic=%s%s%s%s",
         has_hvc && !hvc_last ? "console=hvc0 " : "", has_serial ? "console=ttyS0 " : "",
-        hvc_last ? "console=hvc0 " : "", config->on_panic == ON_PANIC_EXIT ? "-1" : "0",
+        hvc_last ? "console=hvc0 " : "", config->transport == TRANSPORT_MMIO ? "pci=off " : "",
+        config->on_panic == ON_PANIC_EXIT ? "-1" : "0",
         config_marks_panics(config) ? " reboot=panic_warm" : "", *append ? " " : "", append);
     return len < 0 ? NULL : text;
 }
