@@ -24,7 +24,7 @@
 #include "host/program.h"
 #include "kernel_find.h"
 
-enum { NAME_LEN = 128, APT_OUTPUT_MAX = 1 << 20 };
+enum { NAME_LEN = 128, APT_OUTPUT_MAX = 1 << 20, SIGNAL_STATUS = 128 };
 
 static const char default_package[] = "linux-image-cloud-amd64";
 
@@ -61,6 +61,14 @@ static bool find_field(const char *text, const char *label, const char *begins, 
     return false;
 }
 
+/* What a program prints. Returns 0 or -errno, -EINTR if a signal ended it: the user's. */
+static int ask(const char *const *argv, char **ret)
+{
+    int status = program_output(argv, APT_OUTPUT_MAX, ret);
+
+    return status > SIGNAL_STATUS ? -EINTR : status < 0 ? status : 0;
+}
+
 /* A metapackage stands for the package that it depends on; @name is replaced by that. */
 static int follow_metapackage(char *name)
 {
@@ -69,9 +77,9 @@ static int follow_metapackage(char *name)
     char *text = NULL;
     char found[NAME_LEN];
 
-    int status = program_output(argv, APT_OUTPUT_MAX, &text);
-    if (status < 0)
-        return status;
+    int err = ask(argv, &text);
+    if (err)
+        return err;
     if (find_field(text, "Depends: ", "linux-image-", found))
         memcpy(name, found, sizeof(found));
     return 0;
@@ -85,9 +93,9 @@ static int find_candidate(const char *name, char *version)
     char *text = NULL;
 
     version[0] = '\0';
-    int status = program_output(argv, APT_OUTPUT_MAX, &text);
-    if (status < 0)
-        return status;
+    int err = ask(argv, &text);
+    if (err)
+        return err;
     if (find_field(text, "Candidate: ", "", version) && !strcmp(version, "(none)"))
         version[0] = '\0';
     return 0;
@@ -103,9 +111,9 @@ static int complete_name(char *name)
     char best[NAME_LEN] = "", *rest = NULL;
     size_t len = strlen(name);
 
-    int status = program_output(argv, APT_OUTPUT_MAX, &text);
-    if (status < 0)
-        return status;
+    int err = ask(argv, &text);
+    if (err)
+        return err;
     for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
         size_t line_len = strlen(line);
         bool fits = line_len < NAME_LEN && line_len > sizeof(ending) &&
@@ -215,8 +223,8 @@ static int run_step(const char *folder, const char *const *argv)
     int status = program_run(&program);
     if (!status)
         return 0;
-    if (status < 0)
-        return log_errno(status, "kernel pull: the program %s", argv[0]);
+    if (status < 0 || status > SIGNAL_STATUS)
+        return log_errno(status < 0 ? status : -EINTR, "kernel pull: the program %s", argv[0]);
     (void)fd_read_file(log_path, APT_OUTPUT_MAX, &words, NULL);
     for (char *line = words ? strtok_r(words, "\n", &rest) : NULL; line;
          line = strtok_r(NULL, "\n", &rest))
@@ -264,7 +272,7 @@ static int download(const char *tmp, const char *package, const char *version)
     (void)snprintf(which, sizeof(which), "%s=%s", package, version);
     log_info("kernel pull: downloading %s %s (it is unpacked, not installed)", package, version);
     int err = run_step(tmp, argv);
-    if (err)
+    if (err == -EIO)
         log_error("kernel pull: %s was not downloaded; if the archive no longer has it, "
                   "`sudo apt-get update` helps",
                   which);
