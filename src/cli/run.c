@@ -27,10 +27,10 @@ static void warn_about_root(const struct config *config)
 /* Whether all that can be found wrong before a machine exists is right. Logs what is not. */
 static int prepare(struct config *config)
 {
-    int err = kernel_resolve(&config->kernel);
+    int err = config_check(config);
 
     if (!err)
-        err = config_check(config);
+        err = kernel_resolve(&config->kernel);
     if (!err)
         err = machine_check(config);
     if (!err && config->dry_run)
@@ -44,7 +44,10 @@ static int run(struct config *config)
 {
     struct outcome outcome = { .kind = OUTCOME_TOOL_ERROR };
 
-    int err = prepare(config);
+    int err = machine_check_result(config);
+    if (err)
+        return STATUS_TOOL_ERROR;
+    err = prepare(config);
     if (!err && config->dry_run) {
         dry_run_print(config);
         return cli_finish_output(0);

@@ -125,12 +125,15 @@ static int check_net(const struct net_config *net)
     return 0;
 }
 
+int machine_check_result(const struct config *config)
+{
+    return config->result_path ? check_folder("--result", config->result_path) : 0;
+}
+
 int machine_check(const struct config *config)
 {
-    int err = config->result_path ? check_folder("--result", config->result_path) : 0;
+    int err = check_console("--serial", &config->serial);
 
-    if (!err)
-        err = check_console("--serial", &config->serial);
     if (!err)
         err = check_console("--console", &config->console);
     for (size_t i = 0; !err && i < config->disk_count; i++)
