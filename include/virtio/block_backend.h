@@ -77,7 +77,7 @@ enum block_cache {
 };
 
 enum block_engine {
-    BLOCK_ENGINE_AUTO,    /* io_uring where the host lets us, else threads */
+    BLOCK_ENGINE_AUTO,    /* the best for the file that the host lets us use */
     BLOCK_ENGINE_URING,   /* io_uring, or fail */
     BLOCK_ENGINE_THREADS, /* threads alone */
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The parts that block_file.c is made of: how one request is done with system calls
- * (block_target), a pool of threads in which that may wait (block_threads), and a ring for what
- * needs no waiting (block_uring). */
+ * (block_target), a pool of threads in which that may wait (block_threads), a ring for what needs
+ * no waiting (block_uring), and the shortest way for files that are in memory (block_inline). */
 #pragma once
 
 #include <stdatomic.h>
@@ -70,6 +70,19 @@ bool block_uring_submit(struct block_uring *uring, struct block_request *request
 void block_uring_flush(struct block_uring *uring);
 /* Waits for what is under way, without calling done. NULL is fine. */
 void block_uring_destroy(struct block_uring *uring);
+
+/* --- inline: what needs no waiting ever --- */
+
+/* Requests on a file in memory, done by the loop's thread. Zeroed but for the target. */
+struct block_inline {
+    struct block_target *target;
+    struct block_events events;
+    struct block_list queued;
+    bool is_running;
+};
+
+void block_inline_submit(struct block_inline *inl, struct block_request *request);
+void block_inline_flush(struct block_inline *inl);
 
 /* --- locking --- */
 

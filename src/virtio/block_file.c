@@ -4,7 +4,9 @@
  * How this works: opening finds out what the file is and can do, says what is wrong with it in
  * the user's words, and locks it. After that a request goes one of two ways. Reads and writes
  * of moderate size are tried without waiting by block_uring.c first, where the host has io_uring;
- * everything else, and what that could not finish, is done by the threads of block_threads.c. */
+ * everything else, and what that could not finish, is done by the threads of block_threads.c. A
+ * file on tmpfs takes a shorter way (block_inline.c), as it never waits, and on most kernels
+ * refuses to promise that. */
 #include "virtio/block_backend.h"
 
 #include <errno.h>
@@ -12,6 +14,7 @@
 #include <inttypes.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +22,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -29,14 +33,16 @@
 
 enum {
     PAGE = 4096,
-    URING_MAX_COPIED = 256 * 1024, /* bytes */
-    URING_MAX_DIRECT = 4 * 1024 * 1024,
+    QUICK_MAX_COPIED = 256 * 1024, /* bytes */
+    QUICK_MAX_DIRECT = 4 * 1024 * 1024,
 };
 
 struct block_file {
     struct block_backend base;
     struct block_target target;
-    struct block_uring *uring; /* NULL: threads alone */
+    struct block_uring *uring; /* NULL: not used */
+    struct block_inline inl;
+    bool is_in_memory; /* inl is used */
     struct block_threads *threads;
 };
 
@@ -47,21 +53,24 @@ static struct block_file *to_file(struct block_backend *backend)
 
 /* --- requests --- */
 
-/* Whether the ring is the place for a request. A large one is not: what the page cache has would
- * be copied by the loop's thread, for which all devices wait, and a guest may ask for gigabytes. */
-static bool suits_uring(const struct block_file *file, const struct block_request *request)
+/* Whether a request may be tried on the loop's thread. A large one may not: what is in the host's
+ * memory would be copied there, for which all devices wait, and a guest may ask for gigabytes. */
+static bool is_quick(const struct block_file *file, const struct block_request *request)
 {
-    uint64_t max = file->target.is_direct ? URING_MAX_DIRECT : URING_MAX_COPIED;
+    uint64_t max = file->target.is_direct ? QUICK_MAX_DIRECT : QUICK_MAX_COPIED;
 
-    return file->uring && (request->op == BLOCK_READ || request->op == BLOCK_WRITE) &&
-           request->len <= max && block_target_takes(&file->target, request);
+    return (request->op == BLOCK_READ || request->op == BLOCK_WRITE) && request->len <= max &&
+           block_target_takes(&file->target, request);
 }
 
 static void block_file_submit(struct block_backend *backend, struct block_request *request)
 {
     struct block_file *file = to_file(backend);
+    bool quick = is_quick(file, request);
 
-    if (!suits_uring(file, request) || !block_uring_submit(file->uring, request))
+    if (quick && file->is_in_memory)
+        block_inline_submit(&file->inl, request);
+    else if (!quick || !file->uring || !block_uring_submit(file->uring, request))
         block_threads_submit(file->threads, request);
 }
 
@@ -72,6 +81,7 @@ static void block_file_flush_submissions(struct block_backend *backend)
     if (file->uring)
         block_uring_flush(file->uring);
     block_threads_flush(file->threads);
+    block_inline_flush(&file->inl);
 }
 
 static int block_file_attach(struct block_backend *backend, struct loop *loop,
@@ -80,6 +90,7 @@ static int block_file_attach(struct block_backend *backend, struct loop *loop,
     struct block_file *file = to_file(backend);
     int err = block_threads_attach(file->threads, loop, guard, events);
 
+    file->inl.events = *events;
     if (!err && file->uring)
         err = block_uring_attach(file->uring, loop, guard, events, file->threads);
     return err;
@@ -343,22 +354,35 @@ static void find_abilities(struct block_file *file)
     base->can_discard = !atomic_load(&target->cannot_punch);
 }
 
+static bool is_on_tmpfs(int fd)
+{
+    struct statfs fs;
+
+    return fstatfs(fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
+}
+
 static int start_engines(struct block_file *file, const struct block_file_params *params)
 {
+    const char *engine = "threads";
     int err = block_threads_create(&file->target, &file->threads);
 
     if (err)
         return log_errno(err, "disk '%s'", params->path);
-    if (params->engine != BLOCK_ENGINE_THREADS) {
+    file->inl.target = &file->target;
+    file->is_in_memory = params->engine == BLOCK_ENGINE_AUTO && is_on_tmpfs(file->target.fd);
+    if (file->is_in_memory) {
+        engine = "in memory";
+    } else if (params->engine != BLOCK_ENGINE_THREADS) {
         err = block_uring_create(file->target.fd, &file->uring);
         if (err && params->engine == BLOCK_ENGINE_URING)
             return log_errno(err, "disk '%s': io_uring", params->path);
         if (err)
-            log_info("disk '%s': io_uring: %s; using threads", params->path, strerror(-err));
+            log_info("disk '%s': io_uring: %s", params->path, strerror(-err));
+        else
+            engine = "io_uring";
     }
     log_info("disk '%s': %" PRIu64 " bytes%s, %s", params->path,
-             file->base.sector_count * SECTOR_SIZE, params->read_only ? ", read-only" : "",
-             file->uring ? "io_uring" : "threads");
+             file->base.sector_count * SECTOR_SIZE, params->read_only ? ", read-only" : "", engine);
     return 0;
 }
 

@@ -37,6 +37,7 @@ enum {
     CHOICE_EVENT_IDX = 8,
     CHOICE_RESET = 16, /* while requests are under way */
     CHOICE_NO_CACHE = 32,
+    CHOICE_URING = 64, /* where the host lets us */
 };
 
 /* A descriptor as the input has it. */
@@ -90,7 +91,9 @@ static void build(struct machine *machine, int image, unsigned choices)
         .path = path,
         .read_only = choices & CHOICE_READ_ONLY,
         .cache = choices & CHOICE_NO_CACHE ? BLOCK_CACHE_UNSAFE : BLOCK_CACHE_WRITEBACK,
-        .engine = choices & CHOICE_THREADS ? BLOCK_ENGINE_THREADS : BLOCK_ENGINE_AUTO,
+        .engine = choices & CHOICE_THREADS ? BLOCK_ENGINE_THREADS
+                  : choices & CHOICE_URING ? BLOCK_ENGINE_URING
+                                           : BLOCK_ENGINE_AUTO,
     };
     struct blk_params params = { .name = "disk", .serial = "serial", .queue_count = 1 };
 
@@ -99,7 +102,10 @@ static void build(struct machine *machine, int image, unsigned choices)
     check(guest_mem_add(machine->mem, 0, RAM_SIZE));
     check(loop_create(&machine->loop));
     check(loop_add_timer(machine->loop, NULL, stop_loop, machine->loop, &machine->tick));
-    check(block_file_open(&file, &params.backend));
+    if (file.engine == BLOCK_ENGINE_URING && block_file_open(&file, &params.backend))
+        file.engine = BLOCK_ENGINE_AUTO;
+    if (!params.backend)
+        check(block_file_open(&file, &params.backend));
     params.mem = machine->mem;
     params.loop = machine->loop;
     check(blk_create(&params, &machine->vdev));

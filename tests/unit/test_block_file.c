@@ -633,6 +633,32 @@ static void an_unused_disk_has_no_threads(void **state)
     assert_int_equal(count_threads(), before);
 }
 
+static void a_file_in_memory_needs_no_thread(void **state)
+{
+    char path[64];
+    int memory = memfd_create("disk", MFD_CLOEXEC);
+    struct block_file_params params = { .path = path };
+    unsigned before = count_threads();
+    uint8_t out[SECTOR_SIZE], in[SECTOR_SIZE];
+    struct rig rig;
+    (void)state;
+    assert_int_equal(ftruncate(memory, IMAGE_SIZE), 0);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", memory);
+    memset(out, 0x3c, sizeof(out));
+    rig_open(&rig, &params);
+
+    assert_int_equal(rig_do(&rig, BLOCK_WRITE, 4096, out, sizeof(out)), 0);
+    assert_int_equal(rig_do(&rig, BLOCK_READ, 4096, in, sizeof(in)), 0);
+
+    assert_memory_equal(in, out, sizeof(in));
+    assert_int_equal(count_threads(), before);
+    assert_int_equal(rig_do(&rig, BLOCK_FLUSH, 0, NULL, 0), 0);
+    assert_int_equal(ftruncate(memory, 0), 0);
+    assert_int_equal(rig_do(&rig, BLOCK_READ, 4096, in, sizeof(in)), -ENODATA);
+    rig_close(&rig);
+    close(memory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -664,6 +690,7 @@ int main(void)
         cmocka_unit_test_setup(threads_take_over_where_io_uring_is_forbidden, make_image),
         cmocka_unit_test_setup(threads_take_over_when_the_kernel_takes_no_entries, make_image),
         cmocka_unit_test_setup(an_unused_disk_has_no_threads, make_image),
+        cmocka_unit_test(a_file_in_memory_needs_no_thread),
     };
 
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
