@@ -93,9 +93,9 @@ int machine_place_virtio(struct machine *machine, struct virtio_dev *vdev)
     int err;
 
     if (machine->next_slot > places) {
-        virtio_dev_destroy(vdev);
         log_error("%s: more devices than the %u that %s has room for%s", vdev->name, places,
                   is_pci ? "PCI" : "virtio-mmio", is_pci ? "" : "; --transport=pci has more");
+        virtio_dev_destroy(vdev);
         return -ENOSPC;
     }
     err = is_pci ? place_on_pci(machine, vdev) : place_on_mmio(machine, vdev);
