@@ -23,18 +23,11 @@ void vm_destroy(struct vm *vm);
 /* Gives every region of @mem to the guest; @mem must outlive the VM. Once, before doorbells. */
 int vm_map_memory(struct vm *vm, const struct guest_mem *mem);
 
-/* Sets the wire of global system interrupt @gsi. */
+/* Sets the wire of global system interrupt @gsi. -EINVAL if there is no such wire. */
 int vm_set_irq(struct vm *vm, unsigned gsi, bool high);
 
-/* Message-signalled interrupts. vm_msi_alloc() reserves a GSI beyond the pins with an eventfd for
- * it (the VM's); vm_msi_connect() routes it (address, data); signalling the eventfd then sends the
- * message, from the kernel, without another exit. After vm_msi_disconnect() the caller signals it
- * no more until it connects it again. A message that KVM refuses leaves the old one in place. */
-int vm_msi_alloc(struct vm *vm, unsigned *gsi, int *fd);
-int vm_msi_connect(struct vm *vm, unsigned gsi, uint64_t address, uint32_t data);
-int vm_msi_disconnect(struct vm *vm, unsigned gsi);
-/* Sends a message at once, without a GSI, a route or an eventfd: for who sends from our own
- * threads. The same work for the kernel as an eventfd that is signalled, and nothing to set up. */
+/* Sends a message-signalled interrupt, as a guest programmed it. One that means nothing may be
+ * refused with -EINVAL. */
 int vm_msi_send(struct vm *vm, uint64_t address, uint32_t data);
 
 /* Guest writes of @size bytes (0: of any size) at memory address @address signal @fd instead of

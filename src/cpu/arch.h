@@ -18,14 +18,15 @@
 
 struct arch_vm; /* what an architecture keeps per machine */
 
-/* Where a GSI leads to. GSIs below ARCH_PIN_COUNT are wires, the others messages. */
-struct gsi_route {
-    int fd;         /* a message's eventfd; -1 for a wire */
-    bool is_bound;  /* the kernel listens to the eventfd */
-    bool is_routed; /* the kernel knows address and data */
+/* The message that a level-triggered pin sends, as the kernel knows it. */
+struct pin_route {
+    bool is_routed;
     uint64_t address;
     uint32_t data;
 };
+
+/* The wires are the GSIs below this. */
+enum { ARCH_PIN_COUNT = 24 };
 
 struct vm {
     int kvm_fd; /* /dev/kvm */
@@ -34,9 +35,8 @@ struct vm {
     size_t run_size; /* bytes of a vCPU's struct kvm_run with what lies behind it */
     struct arch_vm *arch;
 
-    pthread_mutex_t irq_lock; /* protects what follows */
-    struct gsi_route *gsis;   /* by number */
-    unsigned gsi_count, gsi_max;
+    pthread_mutex_t route_lock; /* protects what follows */
+    struct pin_route routes[ARCH_PIN_COUNT];
 };
 
 struct vcpu {
@@ -79,12 +79,12 @@ bool arch_vcpu_decode_exit(struct vcpu *vcpu, struct vcpu_exit *exit);
 /* Writes where the vCPU stands: its program counter and the registers that tell its mode. */
 void arch_vcpu_describe(const struct vcpu *vcpu, char *buf, size_t size);
 
-/* The wires: GSIs below ARCH_PIN_COUNT. */
-enum { ARCH_PIN_COUNT = 24 };
+/* Sets the wire of @pin, which is below ARCH_PIN_COUNT. */
 int arch_vm_set_wire(struct vm *vm, unsigned pin, bool high);
 
-/* Lets GSI @gsi lead to a message. Waits for the kernel if that is new. Returns 0 or -errno. */
-int vm_route_gsi(struct vm *vm, unsigned gsi, uint64_t address, uint32_t data);
+/* Tells the kernel what pin @pin sends. Waits for the kernel if that is new. Returns 0 or -errno.
+ */
+int vm_route_pin(struct vm *vm, unsigned pin, uint64_t address, uint32_t data);
 
 /* Puts the destination of a message where KVM looks for it. */
 struct kvm_irq_routing_msi arch_msi(const struct vm *vm, uint64_t address, uint32_t data);

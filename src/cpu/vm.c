@@ -28,7 +28,6 @@
 static const struct capability common_capabilities[] = {
     { KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY" },
     { KVM_CAP_IRQ_ROUTING, "KVM_CAP_IRQ_ROUTING" },
-    { KVM_CAP_IRQFD, "KVM_CAP_IRQFD" },
     { KVM_CAP_SIGNAL_MSI, "KVM_CAP_SIGNAL_MSI" },
     { KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD" },
     { KVM_CAP_MP_STATE, "KVM_CAP_MP_STATE" },
@@ -153,18 +152,6 @@ static int create_vm(struct vm *vm, const char *path)
     return 0;
 }
 
-/* The wires are there from the start. */
-static int vm_add_pins(struct vm *vm)
-{
-    vm->gsis = calloc(ARCH_PIN_COUNT, sizeof(*vm->gsis));
-    if (!vm->gsis)
-        return -ENOMEM;
-    vm->gsi_count = vm->gsi_max = ARCH_PIN_COUNT;
-    for (unsigned pin = 0; pin < ARCH_PIN_COUNT; pin++)
-        vm->gsis[pin].fd = -1;
-    return 0;
-}
-
 static int vm_open(struct vm *vm, const char *path)
 {
     int err = open_kvm(vm, path);
@@ -177,8 +164,6 @@ static int vm_open(struct vm *vm, const char *path)
         err = check_cpu_count(vm, path);
     if (!err)
         err = create_vm(vm, path);
-    if (!err)
-        err = vm_add_pins(vm);
     if (!err)
         err = arch_vm_init(vm);
     return err;
@@ -193,7 +178,7 @@ static struct vm *vm_alloc(unsigned cpu_count)
     vm->kvm_fd = -1;
     vm->fd = -1;
     vm->cpu_count = cpu_count;
-    pthread_mutex_init(&vm->irq_lock, NULL);
+    pthread_mutex_init(&vm->route_lock, NULL);
     return vm;
 }
 
@@ -215,10 +200,7 @@ void vm_destroy(struct vm *vm)
     if (!vm)
         return;
     arch_vm_fini(vm);
-    for (unsigned i = 0; i < vm->gsi_count; i++)
-        fd_close(&vm->gsis[i].fd);
-    free(vm->gsis);
-    pthread_mutex_destroy(&vm->irq_lock);
+    pthread_mutex_destroy(&vm->route_lock);
     fd_close(&vm->fd);
     fd_close(&vm->kvm_fd);
     free(vm);

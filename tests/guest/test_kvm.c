@@ -278,23 +278,7 @@ static void a_doorbell_may_take_any_size(void **state)
     close(fd);
 }
 
-static void messages_get_distinct_interrupts_beyond_the_pins(void **state)
-{
-    struct fixture *f = *state;
-    unsigned gsi[2];
-    int fd[2];
-
-    if (!f->vm)
-        skip();
-    assert_int_equal(vm_msi_alloc(f->vm, &gsi[0], &fd[0]), 0);
-    assert_int_equal(vm_msi_alloc(f->vm, &gsi[1], &fd[1]), 0);
-
-    assert_true(gsi[0] >= LAYOUT_GSI_COUNT);
-    assert_int_not_equal(gsi[0], gsi[1]);
-    assert_int_not_equal(fd[0], fd[1]);
-}
-
-static void any_message_of_a_guest_leaves_the_others_working(void **state)
+static void messages_that_mean_nothing_are_survived(void **state)
 {
     struct fixture *f = *state;
     static const struct {
@@ -305,29 +289,12 @@ static void any_message_of_a_guest_leaves_the_others_working(void **state)
                     { 0xdeadbeefcafe0000, 0 },
                     { 0xfee00000, 0xffffffff },
                     { 0xffffffff00000000, 0x4041 } };
-    unsigned good, bad;
-    int fd;
 
     if (!f->vm)
         skip();
-    assert_int_equal(vm_msi_alloc(f->vm, &bad, &fd), 0);
-    assert_int_equal(vm_msi_alloc(f->vm, &good, &fd), 0);
-    for (size_t i = 0; i < sizeof(garbage) / sizeof(garbage[0]); i++) {
-        (void)vm_msi_connect(f->vm, bad, garbage[i].address, garbage[i].data);
-        assert_int_equal(vm_msi_connect(f->vm, good, 0xfee00000, 0x40 + (uint32_t)i), 0);
-    }
-    assert_int_equal(vm_msi_disconnect(f->vm, bad), 0);
-}
-
-static void only_allocated_messages_can_be_connected(void **state)
-{
-    struct fixture *f = *state;
-
-    if (!f->vm)
-        skip();
-    assert_int_equal(vm_msi_connect(f->vm, 4, 0xfee00000, 0x40), -EINVAL);
-    assert_int_equal(vm_msi_connect(f->vm, LAYOUT_GSI_COUNT, 0xfee00000, 0x40), -EINVAL);
-    assert_int_equal(vm_msi_disconnect(f->vm, 4), -EINVAL);
+    for (size_t i = 0; i < sizeof(garbage) / sizeof(garbage[0]); i++)
+        (void)vm_msi_send(f->vm, garbage[i].address, garbage[i].data);
+    assert_int_equal(vm_msi_send(f->vm, 0xfee00000, 0x41), 0);
 }
 
 static void a_wire_can_be_set_and_set_again(void **state)
@@ -339,6 +306,15 @@ static void a_wire_can_be_set_and_set_again(void **state)
     assert_int_equal(vm_set_irq(f->vm, LAYOUT_GSI_COM1, true), 0);
     assert_int_equal(vm_set_irq(f->vm, LAYOUT_GSI_COM1, true), 0);
     assert_int_equal(vm_set_irq(f->vm, LAYOUT_GSI_COM1, false), 0);
+}
+
+static void a_wire_that_is_not_there_is_refused(void **state)
+{
+    struct fixture *f = *state;
+
+    if (!f->vm)
+        skip();
+    assert_int_equal(vm_set_irq(f->vm, LAYOUT_GSI_COUNT, true), -EINVAL);
 }
 
 static void a_file_that_is_no_kvm_is_refused(void **state)
@@ -407,10 +383,9 @@ int main(void)
         TEST(a_doorbell_rings_instead_of_an_exit),
         TEST(a_doorbell_may_ask_for_a_value),
         TEST(a_doorbell_may_take_any_size),
-        TEST(messages_get_distinct_interrupts_beyond_the_pins),
-        TEST(any_message_of_a_guest_leaves_the_others_working),
-        TEST(only_allocated_messages_can_be_connected),
+        TEST(messages_that_mean_nothing_are_survived),
         TEST(a_wire_can_be_set_and_set_again),
+        TEST(a_wire_that_is_not_there_is_refused),
         TEST(a_file_that_is_no_kvm_is_refused),
         TEST(too_many_cpus_are_refused),
         TEST(the_probe_measures_this_host),

@@ -136,7 +136,7 @@ static uint64_t measure_speed(struct tiny_machine *tiny)
             break;
         if (elapsed_ns <= overhead_ns)
             continue;
-elapsed_ns -= overhead_ns;
+        elapsed_ns -= overhead_ns;
         speed = UINT64_C(1000000000) * INSTRUCTIONS_PER_ROUND * rounds / elapsed_ns;
         if (elapsed_ns >= MIN_RUN_NS && elapsed_ns >= 4 * overhead_ns)
             break;

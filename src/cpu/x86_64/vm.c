@@ -43,7 +43,7 @@ struct kvm_irq_routing_msi arch_msi(const struct vm *vm, uint64_t address, uint3
 int arch_vm_set_wire(struct vm *vm, unsigned pin, bool high)
 {
     ioapic_set_wire(&vm->arch->ioapic, pin, high);
-    return pin < ARCH_PIN_COUNT ? 0 : -EINVAL;
+    return 0;
 }
 
 /* What a guest programs wrongly is lost, as on hardware. */
@@ -55,7 +55,7 @@ static void send_message(void *ctx, uint64_t address, uint32_t data)
 /* KVM tells us an end of interrupt only for vectors that some level-triggered route has. */
 static void watch_message(void *ctx, unsigned pin, uint64_t address, uint32_t data)
 {
-    (void)vm_route_gsi(ctx, pin, address, data);
+    (void)vm_route_pin(ctx, pin, address, data);
 }
 
 /* On Intel hosts that cannot run real mode KVM needs four pages of guest addresses for itself. */
