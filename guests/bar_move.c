@@ -1,13 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Moves the disk's BAR about, as an operating system may, while the disk is in use. */
+/* Moves the disk's BAR about, as an operating system may, while the disk is in use: by the same
+ * CPU, and by another one if there is one. */
+#include <linux/virtio_pci.h>
+
+#include "lib/apic.h"
 #include "lib/virtio.h"
 
 #define WINDOW_BASE UINT32_C(0xc0000000)
-enum { SECTOR = 512, BAR_ALL_ONES = -1, MOVES = 16, MIB = 1 << 20 };
+enum { SECTOR = 512, MOVES = 16, MIB = 1 << 20 };
+enum { STATUS_OFFSET = VIRTIO_PCI_COMMON_STATUS, RUNNING = 0xf };
 
 static struct ring ring;
 static struct virtio disk;
 static uint8_t buffer[SECTOR];
+static uint64_t common, notify; /* where they are in the BAR */
+static volatile uint64_t near, far, accesses, surprises;
+static volatile uint8_t is_over, is_gone;
 
 static bool disk_works(void)
 {
@@ -48,6 +56,39 @@ static void wander(bool keep_decoding, const char *claim)
     check(all_worked, claim);
 }
 
+/* The other CPU reads the disk's status at both places, and rings its doorbell, as fast as it
+ * can. It may find the disk there or nothing. */
+static void hammer(unsigned n)
+{
+    (void)n;
+    for (; !is_over; accesses++) {
+        uint64_t place = accesses & 1 ? near : far;
+        uint8_t status = read8(place);
+
+        if (status != 0xff && status != RUNNING)
+            surprises++;
+        write16(place - STATUS_OFFSET - common + notify, 0);
+    }
+    is_gone = true;
+    halt_for_ever();
+}
+
+static void move_under_fire(uint64_t home)
+{
+    common = disk.common - disk.bar;
+    notify = disk.notify - disk.bar;
+    near = home + common + STATUS_OFFSET;
+    far = near + 256 * MIB;
+    start_cpus(hammer);
+    check(wait_until(accesses > 0), "the other CPU uses the disk");
+    for (unsigned i = 0; i < MOVES; i++)
+        move((uint32_t)home + (i & 1 ? 0 : 256 * MIB), i & 2);
+    is_over = true;
+    check(wait_until(is_gone), "the other CPU comes to its end");
+    check(surprises == 0, "it saw the disk or nothing");
+    check(disk_works(), "the disk works after that");
+}
+
 void guest_main(const char *cmdline)
 {
     (void)cmdline;
@@ -74,4 +115,7 @@ void guest_main(const char *cmdline)
     check(disk_works(), "with decoding on again the disk works");
     move((uint32_t)home, false);
     check(disk_works(), "the disk works back at home");
+    apic_enable();
+    if (cpu_count() == 2)
+        move_under_fire(home);
 }
