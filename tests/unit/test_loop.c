@@ -35,6 +35,7 @@ static void note_call(struct probe *probe)
     if (probe->guard)
         assert_int_not_equal(pthread_mutex_trylock(probe->guard), 0);
     loop_remove(probe->remove);
+    probe->remove = NULL; /* we may be called once more before the loop has stopped */
     if (probe->calls == probe->stop_after)
         loop_stop(probe->loop);
 }
