@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "devices/pci/pci.h"
 #include "host/fd.h"
 #include "host/limits.h"
 #include "host/log.h"
@@ -192,6 +193,23 @@ static int check_nets(struct config *config)
     return 0;
 }
 
+/* Each virtio device takes a slot on the PCI bus, whose first is the bridge's, or one of the pages
+ * that there are interrupt pins for. */
+static int check_device_count(const struct config *config)
+{
+    bool is_pci = config->transport == TRANSPORT_PCI;
+    size_t places = is_pci ? PCI_SLOT_COUNT - 1 : LAYOUT_VIRTIO_MMIO_MAX;
+    size_t count = config->disk_count + config->net_count + config->has_rng +
+                   (config->console.kind != CONSOLE_NONE);
+
+    if (count <= places)
+        return 0;
+    log_error("%zu virtio devices (disks, network cards, rng, console): %s has room for %zu%s",
+              count, is_pci ? "PCI" : "virtio-mmio", places,
+              is_pci ? "" : "; --transport=pci has more");
+    return -EINVAL;
+}
+
 static int check_cmdline(const struct config *config)
 {
     AUTO_FREE
@@ -219,6 +237,8 @@ int config_check(struct config *config)
         err = check_disks(config);
     if (!err)
         err = check_nets(config);
+    if (!err)
+        err = check_device_count(config);
     if (!err)
         err = check_cmdline(config);
     return err;

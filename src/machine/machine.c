@@ -89,16 +89,10 @@ static int place_on_mmio(struct machine *machine, struct virtio_dev *vdev)
 int machine_place_virtio(struct machine *machine, struct virtio_dev *vdev)
 {
     bool is_pci = machine->config->transport == TRANSPORT_PCI;
-    unsigned places = is_pci ? PCI_SLOT_COUNT - 1 : LAYOUT_VIRTIO_MMIO_MAX;
-    int err;
 
-    if (machine->next_slot > places) {
-        log_error("%s: more devices than the %u that %s has room for%s", vdev->name, places,
-                  is_pci ? "PCI" : "virtio-mmio", is_pci ? "" : "; --transport=pci has more");
-        virtio_dev_destroy(vdev);
-        return -ENOSPC;
-    }
-    err = is_pci ? place_on_pci(machine, vdev) : place_on_mmio(machine, vdev);
+    /* config_check() has counted them. */
+    assert(machine->next_slot <= (is_pci ? PCI_SLOT_COUNT - 1 : LAYOUT_VIRTIO_MMIO_MAX));
+    int err = is_pci ? place_on_pci(machine, vdev) : place_on_mmio(machine, vdev);
     machine->next_slot++;
     return err;
 }

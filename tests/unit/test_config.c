@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -227,6 +229,41 @@ static void a_disk_is_shared_by_readers_only(void **state)
 
 #define checked(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+static void add_disks(struct config *config, size_t count)
+{
+    char path[16];
+
+    for (size_t i = 0; i < count; i++) {
+        (void)snprintf(path, sizeof(path), "%zu.img", i);
+        config->disks[config->disk_count++] = (struct disk_config){ .path = strdup(path) };
+    }
+}
+
+static void there_are_no_more_devices_than_pci_slots(void **state)
+{
+    struct config *config = *state;
+
+    add_disks(config, CONFIG_MAX_DISKS);
+    for (int i = 0; i < 6; i++)
+        add_net(config, NET_KIND_USER, NULL);
+    assert_int_equal(config_check(config), 0); /* 31 with the rng */
+
+    config->console = (struct console_config){ .is_set = true, .kind = CONSOLE_TTY };
+    assert_int_equal(config_check(config), -EINVAL);
+}
+
+static void there_are_no_more_devices_than_virtio_mmio_pins(void **state)
+{
+    struct config *config = *state;
+
+    config->transport = TRANSPORT_MMIO;
+    add_disks(config, LAYOUT_VIRTIO_MMIO_MAX);
+    assert_int_equal(config_check(config), -EINVAL); /* one too many with the rng */
+
+    config->has_rng = false;
+    assert_int_equal(config_check(config), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -245,6 +282,8 @@ int main(void)
         checked(a_tap_or_descriptor_serves_one_card),
         checked(only_a_tap_has_several_queues),
         checked(a_disk_is_shared_by_readers_only),
+        checked(there_are_no_more_devices_than_pci_slots),
+        checked(there_are_no_more_devices_than_virtio_mmio_pins),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
