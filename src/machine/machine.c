@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -488,6 +489,13 @@ static void run_once(struct session *session, struct outcome *ret)
     machine_destroy(machine);
 }
 
+/* A reader that is gone and a file at its size limit are failures of a write to us, not our end. */
+static void ignore_signals_of_writes(void)
+{
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN);
+}
+
 static uint64_t now_ns(void)
 {
     struct timespec now;
@@ -502,6 +510,7 @@ void machine_run(const struct config *config, struct outcome *ret)
     bool again;
 
     *ret = (struct outcome){ .kind = OUTCOME_TOOL_ERROR };
+    ignore_signals_of_writes();
     vcpu_setup_kick_signal();
     if (session_open_consoles(&session) == 0) {
         do {
