@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+/* Interrupts of a guest. Handlers are in start.S, one per vector; they count here. */
 #include "apic.h"
 
 enum {

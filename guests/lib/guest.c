@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+/* A guest in C: from its start to its verdict, with the little that it needs of a C library. */
 #include "guest.h"
 
 #include <stdarg.h>

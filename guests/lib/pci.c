@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+/* Capabilities and BARs of PCI functions. */
 #include "pci.h"
 
 enum { MAX_CAPABILITIES = 48 };

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+/* A virtio driver that does one thing after the other. Each register has two addresses, one by PCI
+ * and one by virtio-mmio; all else is the same. */
 #include "virtio.h"
 
 #include <linux/virtio_mmio.h>

@@ -7,6 +7,7 @@
 #include "x86.h"
 
 #include <asm/processor-flags.h>
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -27,8 +28,8 @@ enum { TYPE_DATA = 0x3, TYPE_CODE = 0xb, TYPE_TSS_BUSY = 0xb };
 
 enum { TABLE_SIZE = 4096, TABLE_ENTRIES = 512, DIRECTORY_COUNT = 4 };
 
-_Static_assert((2 + DIRECTORY_COUNT) * TABLE_SIZE == LAYOUT_PAGE_TABLES_SIZE,
-               "PML4, PDPT and the directories fill their place");
+static_assert((2 + DIRECTORY_COUNT) * TABLE_SIZE == LAYOUT_PAGE_TABLES_SIZE,
+              "PML4, PDPT and the directories fill their place");
 
 static struct kvm_segment code_segment(enum cpu_entry_mode mode)
 {

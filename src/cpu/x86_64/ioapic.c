@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+/* The I/O APIC: its registers and pins. How a pin works is told in ioapic.h. Nothing here knows
+ * KVM; the port says where messages go. */
 #include "ioapic.h"
 
 #include <string.h>

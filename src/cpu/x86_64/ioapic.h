@@ -27,7 +27,8 @@ struct ioapic_port {
     /* Sends a message. */
     void (*send)(void *ctx, uint64_t address, uint32_t data);
     /* A level-triggered pin now sends this message: its end of interrupt must be heard of. Called
-     * before the first such message goes out, and again only when it changed. */
+     * before the first such message goes out, and whenever the guest wrote the pin; may wait for
+     * the kernel. */
     void (*watch)(void *ctx, unsigned pin, uint64_t address, uint32_t data);
     void *ctx;
 };

@@ -3,6 +3,7 @@
  * features that KVM supports. */
 #include "../arch.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +16,8 @@
 
 enum { MAX_CPUID_ENTRIES = 4096 };
 
-_Static_assert((int)ARCH_PIN_COUNT == LAYOUT_GSI_COUNT, "the I/O APIC has the layout's pins");
-_Static_assert((int)ARCH_PIN_COUNT == (int)IOAPIC_PIN_COUNT, "its pins are the wires");
+static_assert((int)ARCH_PIN_COUNT == LAYOUT_GSI_COUNT, "the I/O APIC has the layout's pins");
+static_assert((int)ARCH_PIN_COUNT == (int)IOAPIC_PIN_COUNT, "its pins are the wires");
 
 const struct capability arch_capabilities[] = {
     { KVM_CAP_SPLIT_IRQCHIP, "KVM_CAP_SPLIT_IRQCHIP" },
