@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Ends its machine in the way that `how=` on the command line says, or does not (loop, halt). */
-#include "lib/guest.h"
+#include "lib/apic.h"
 
 enum {
     PORT_I8042 = 0x64,
     PORT_DEBUG_EXIT = 0xf4,
     PORT_PVPANIC = 0x505,
     PORT_SLEEP_CONTROL = 0x600,
+    PORT_EVENTS = 0x604,
     PORT_RESET_CONTROL = 0xcf9,
 };
 
+enum { PIN_EVENTS = 9, VECTOR_EVENTS = 0x41, EVENT_POWER_BUTTON = 1 };
 enum { SLEEP_S5 = 5 << 2 | 1 << 5 };
 
 static void fault_without_idt(void)
@@ -23,6 +25,25 @@ static void fault_without_idt(void)
                      :
                      : "m"(none)
                      : "eax", "ecx", "edx", "memory");
+}
+
+static void on_event(unsigned count)
+{
+    (void)count;
+    if (in32(PORT_EVENTS) & EVENT_POWER_BUTTON)
+        out8(PORT_SLEEP_CONTROL, SLEEP_S5);
+}
+
+/* Sleeps until the power button is pressed. */
+static void wait_for_button(void)
+{
+    apic_enable();
+    interrupts_call(VECTOR_EVENTS, on_event);
+    interrupts_enable();
+    ioapic_route(PIN_EVENTS, VECTOR_EVENTS, true);
+    say("waiting\n");
+    for (;;)
+        interrupts_wait();
 }
 
 /* In 16 MiB that nothing else is in. */
@@ -58,6 +79,8 @@ void guest_main(const char *cmdline)
         out32(PORT_DEBUG_EXIT, (uint32_t)option_number(cmdline, "value", 0));
     else if (strcmp(how, "triple-fault") == 0)
         fault_without_idt();
+    else if (strcmp(how, "button") == 0)
+        wait_for_button();
     else if (strcmp(how, "loop") == 0)
         write_memory_without_end();
     halt_for_ever();
