@@ -9,7 +9,8 @@
 #include <stdint.h>
 
 /* Makes the terminal behind @fd raw. It is put back by terminal_restore(), by exit(), and by a
- * deadly signal (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT), which then takes its course.
+ * deadly signal: of our own making (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT) or from outside
+ * (SIGHUP, SIGINT, SIGQUIT, SIGTERM, as far as nobody blocks them). It then takes its course.
  * Returns 0, or -errno if @fd is no terminal. */
 int terminal_make_raw(int fd);
 

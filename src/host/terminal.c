@@ -29,13 +29,19 @@ static void restore_and_die(int signal_number)
     (void)raise(signal_number);
 }
 
+/* Those that somebody else sends come while a machine is built; one that runs blocks them and reads
+ * them. What is ignored (nohup) stays so. */
 static void catch_deadly_signals(void)
 {
-    static const int deadly[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT };
+    static const int deadly[] = { SIGSEGV, SIGBUS, SIGILL,  SIGFPE, SIGABRT,
+                                  SIGHUP,  SIGINT, SIGQUIT, SIGTERM };
     struct sigaction action = { .sa_handler = restore_and_die, .sa_flags = SA_RESETHAND };
+    struct sigaction before;
 
-    for (size_t i = 0; i < sizeof(deadly) / sizeof(deadly[0]); i++)
-        (void)sigaction(deadly[i], &action, NULL);
+    for (size_t i = 0; i < sizeof(deadly) / sizeof(deadly[0]); i++) {
+        if (!sigaction(deadly[i], NULL, &before) && before.sa_handler != SIG_IGN)
+            (void)sigaction(deadly[i], &action, NULL);
+    }
 }
 
 int terminal_make_raw(int fd)

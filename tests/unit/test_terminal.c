@@ -100,6 +100,18 @@ static void end_by_abort(void)
     abort();
 }
 
+static void end_by_request(void)
+{
+    (void)raise(SIGTERM);
+}
+
+/* As under nohup. */
+static void end_although_hung_up(void)
+{
+    (void)raise(SIGHUP);
+    exit(5);
+}
+
 static void is_put_back_by_exit(void **state)
 {
     int status = end_child(*state, end_by_exit);
@@ -132,6 +144,23 @@ static void is_put_back_by_abort(void **state)
     assert_put_back(*state);
 }
 
+static void is_put_back_by_a_request_to_end_which_still_kills(void **state)
+{
+    int status = end_child(*state, end_by_request);
+
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+    assert_put_back(*state);
+}
+
+static void a_signal_that_was_ignored_stays_ignored(void **state)
+{
+    (void)signal(SIGHUP, SIG_IGN); /* the child inherits it */
+    int status = end_child(*state, end_although_hung_up);
+    (void)signal(SIGHUP, SIG_DFL);
+
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 5);
+}
+
 static void a_pipe_is_no_terminal(void **state)
 {
     int ends[2];
@@ -154,6 +183,8 @@ int main(void)
         TERMINAL_TEST(is_put_back_on_request),
         TERMINAL_TEST(is_put_back_by_a_fault_which_still_kills),
         TERMINAL_TEST(is_put_back_by_abort),
+        TERMINAL_TEST(is_put_back_by_a_request_to_end_which_still_kills),
+        TERMINAL_TEST(a_signal_that_was_ignored_stays_ignored),
         cmocka_unit_test(a_pipe_is_no_terminal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
