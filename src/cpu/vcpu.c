@@ -157,9 +157,14 @@ void vcpu_setup_kick_signal(void)
 {
     /* No SA_RESTART: KVM_RUN is to end. */
     struct sigaction action = { .sa_handler = ignore_signal };
+    sigset_t kick;
 
     sigemptyset(&action.sa_mask);
     (void)sigaction(SIGRTMIN, &action, NULL);
+    /* Who started us may have blocked it: then nothing would get a CPU out of the guest. */
+    sigemptyset(&kick);
+    sigaddset(&kick, SIGRTMIN);
+    (void)pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
 }
 
 void vcpu_kick(struct vcpu *vcpu, pthread_t thread)
