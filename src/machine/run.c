@@ -188,14 +188,23 @@ static void on_timeout(void *ctx)
     machine_end(ctx, OUTCOME_TIMEOUT, 0);
 }
 
+/* Who starts us with a signal ignored (nohup, a shell's background jobs) counts on that. */
+static void add_unless_ignored(sigset_t *signals, int signal_number)
+{
+    struct sigaction action;
+
+    if (!sigaction(signal_number, NULL, &action) && action.sa_handler != SIG_IGN)
+        sigaddset(signals, signal_number);
+}
+
 static int watch_signals(struct machine *machine)
 {
     sigset_t signals;
 
     sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGHUP);
+    add_unless_ignored(&signals, SIGINT);
+    add_unless_ignored(&signals, SIGTERM);
+    add_unless_ignored(&signals, SIGHUP);
     sigaddset(&signals, SIGWINCH);
     /* vCPU threads, made later, inherit the mask: these signals come here only. */
     int err = pthread_sigmask(SIG_BLOCK, &signals, NULL);
@@ -236,6 +245,15 @@ static int start_watches(struct machine *machine)
     return err ? log_errno(err, "waiting for signals and timers") : 0;
 }
 
+/* Who was asked to stop and reboots has done its part: it is not started again. */
+static void end_instead_of_reboot(struct machine *machine)
+{
+    if (machine->stop_signal && machine->outcome.kind == OUTCOME_REBOOT &&
+        machine->config->on_reboot == ON_REBOOT_RESET)
+        machine->outcome =
+            (struct outcome){ .kind = OUTCOME_STOPPED, .value = (uint32_t)machine->stop_signal };
+}
+
 void machine_run_to_end(struct machine *machine)
 {
     int err = start_watches(machine);
@@ -249,6 +267,7 @@ void machine_run_to_end(struct machine *machine)
     }
     machine_end(machine, OUTCOME_TOOL_ERROR, 0); /* unless it ended otherwise before */
     join_vcpus(machine);
+    end_instead_of_reboot(machine);
     loop_remove(machine->signal_source);
     loop_remove(machine->timeout_timer);
     loop_remove(machine->grace_timer);
