@@ -23,7 +23,8 @@ struct stream_params {
     struct loop *loop;
     pthread_mutex_t *guard;
     int input_fd, output_fd; /* the caller's; -1: none */
-    /* Looks at bytes as they come in and may take some out, in place; NULL: none. */
+    /* Looks at bytes as they come in, also those that a device which hangs will never take, and may
+     * take some out, in place; NULL: none. */
     void (*filter)(void *ctx, uint8_t *data, size_t *len);
     /* Takes bytes that came in; returns how many it had room for, the rest waits for
      * stream_receive_ready(). */

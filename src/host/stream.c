@@ -3,7 +3,11 @@
  *
  * Sources of the loop may be changed on its thread only, and devices call from vCPU threads: so a
  * call leaves a note in the struct and wakes the loop through an eventfd, once until the loop has
- * looked. */
+ * looked.
+ *
+ * Input waits where it is while the device takes none. But a filter looks for the user's commands,
+ * one of which ends a guest that hangs: with a filter, input is read ahead as far as there is room,
+ * and once the device has been deaf for a while, what comes in is shown to the filter and lost. */
 #include "host/stream.h"
 
 #include <errno.h>
@@ -24,18 +28,20 @@ enum {
     PIPE_PIECE = 4096,
     TERMINAL_PIECE = 256,
     STUCK_MS = 5000, /* how long the last output waits for a reader that takes nothing */
+    DEAF_MS = 1000,  /* a device that takes no input for so long is not going to */
 };
 
 struct stream {
     struct stream_params params;
     int wake_fd;
-    struct loop_source *wake_source, *input_source, *output_source;
+    struct loop_source *wake_source, *input_source, *output_source, *deaf_timer;
     size_t piece;
     bool awake;         /* wake_fd was signalled, and the loop has not looked yet */
     bool device_waits;  /* transmit_ready() is owed */
     bool input_ended;   /* end of file, or an error */
     bool output_failed; /* nobody reads: output is dropped */
     bool input_wanted;  /* the device can take bytes */
+    bool is_deaf;       /* it took none for DEAF_MS while the buffer was full */
     size_t input_len;   /* bytes read that the device did not take yet */
     uint8_t input[INPUT_SIZE];
     size_t head, tail; /* output not yet written: from tail to head, counting on and on */
@@ -101,32 +107,79 @@ static void deliver_input(struct stream *stream)
     memmove(stream->input, stream->input + taken, stream->input_len - taken);
     stream->input_len -= taken;
     stream->input_wanted = stream->input_len == 0;
+    if (taken > 0)
+        stream->is_deaf = false;
+}
+
+static bool input_is_full(const struct stream *stream)
+{
+    return stream->input_len == INPUT_SIZE;
 }
 
 static void watch_input(struct stream *stream)
 {
-    bool wanted = stream->input_wanted && !stream->input_ended;
+    bool reads_ahead = stream->params.filter && (!input_is_full(stream) || stream->is_deaf);
+    bool wanted = (stream->input_wanted || reads_ahead) && !stream->input_ended;
 
     if (stream->input_source)
         (void)loop_set_events(stream->input_source, wanted ? LOOP_READABLE : 0);
 }
 
-static void on_input(void *ctx, unsigned events)
+/* Shows what came in to the filter. Returns how much is left. */
+static size_t filter_input(struct stream *stream, uint8_t *data, size_t len)
 {
-    struct stream *stream = ctx;
-    ssize_t got = read(stream->params.input_fd, stream->input, sizeof(stream->input));
+    if (stream->params.filter)
+        stream->params.filter(stream->params.ctx, data, &len);
+    return len;
+}
 
-    (void)events;
+/* There is input for which there is no room. */
+static void lose_input(struct stream *stream)
+{
+    uint8_t lost[INPUT_SIZE];
+    ssize_t got = read(stream->params.input_fd, lost, sizeof(lost));
+
+    if (got > 0)
+        (void)filter_input(stream, lost, (size_t)got);
+    else if (got == 0 || (errno != EINTR && errno != EAGAIN))
+        stream->input_ended = true;
+}
+
+static void take_input(struct stream *stream)
+{
+    uint8_t *end = stream->input + stream->input_len;
+    ssize_t got = read(stream->params.input_fd, end, INPUT_SIZE - stream->input_len);
+
     if (got < 0 && (errno == EINTR || errno == EAGAIN))
         return;
     if (got <= 0) {
         stream->input_ended = true;
-    } else {
-        stream->input_len = (size_t)got;
-        if (stream->params.filter)
-            stream->params.filter(stream->params.ctx, stream->input, &stream->input_len);
-        deliver_input(stream);
+        return;
     }
+    stream->input_len += filter_input(stream, end, (size_t)got);
+    if (stream->input_wanted)
+        deliver_input(stream);
+    if (input_is_full(stream) && stream->deaf_timer)
+        (void)loop_set_timer(stream->deaf_timer, DEAF_MS * UINT64_C(1000000));
+}
+
+static void on_input(void *ctx, unsigned events)
+{
+    struct stream *stream = ctx;
+
+    (void)events;
+    if (input_is_full(stream))
+        lose_input(stream);
+    else
+        take_input(stream);
+    watch_input(stream);
+}
+
+static void on_deaf(void *ctx)
+{
+    struct stream *stream = ctx;
+
+    stream->is_deaf = input_is_full(stream);
     watch_input(stream);
 }
 
@@ -167,6 +220,8 @@ static int stream_open(struct stream *stream)
     if (!err && params->input_fd >= 0)
         err = loop_add_fd(params->loop, params->input_fd, LOOP_READABLE, params->guard, on_input,
                           stream, &stream->input_source);
+    if (!err && params->input_fd >= 0 && params->filter)
+        err = loop_add_timer(params->loop, params->guard, on_deaf, stream, &stream->deaf_timer);
     return err;
 }
 
@@ -199,6 +254,7 @@ void stream_destroy(struct stream *stream)
     loop_remove(stream->wake_source);
     loop_remove(stream->input_source);
     loop_remove(stream->output_source);
+    loop_remove(stream->deaf_timer);
     fd_close(&stream->wake_fd);
     free(stream);
 }

@@ -76,17 +76,17 @@ static void console_receive_ready(void *ctx)
 static int open_stream(struct console *console, enum console_index index, pthread_mutex_t *guard)
 {
     struct session *session = console->machine->session;
+    int key = session->escape_is_active[index] ? console->machine->config->escape_key : -1;
     struct stream_params params = { .loop = console->machine->loop,
                                     .guard = guard,
                                     .input_fd = session->console_input[index],
                                     .output_fd = session->console_output[index],
-                                    .filter = console_filter_input,
+                                    .filter = key >= 0 ? console_filter_input : NULL,
                                     .receive = console_take_input,
                                     .transmit_ready = console_resume_output,
                                     .ctx = console };
 
-    console->escape.key =
-        session->escape_is_active[index] ? console->machine->config->escape_key : -1;
+    console->escape.key = key;
     return stream_create(&params, &console->stream);
 }
 

@@ -24,6 +24,7 @@ struct fixture {
     char received[64];
     size_t received_len, room; /* of the fake device */
     int ready_calls;
+    int commands; /* that a filter has seen */
 };
 
 static size_t take_bytes(void *ctx, const uint8_t *data, size_t len)
@@ -203,6 +204,91 @@ static void destroy_writes_out_what_is_buffered(void **state)
     assert_string_equal(buf, "last words");
 }
 
+/* Takes every 'q' out, and counts them. */
+static void count_commands(void *ctx, uint8_t *data, size_t *len)
+{
+    struct fixture *f = ctx;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < *len; i++) {
+        if (data[i] == 'q')
+            f->commands++;
+        else
+            data[kept++] = data[i];
+    }
+    *len = kept;
+}
+
+static int set_up_with_filter(void **state)
+{
+    if (set_up(state))
+        return -1;
+    struct fixture *f = *state;
+    struct stream_params params = { .loop = f->loop,
+                                    .guard = &f->guard,
+                                    .input_fd = f->in[0],
+                                    .output_fd = f->out[1],
+                                    .filter = count_commands,
+                                    .receive = take_bytes,
+                                    .transmit_ready = note_ready,
+                                    .ctx = f };
+    stream_destroy(f->stream);
+    return stream_create(&params, &f->stream);
+}
+
+static void type(struct fixture *f, char c, size_t count)
+{
+    char text[1024];
+
+    assert_true(count <= sizeof(text));
+    memset(text, c, count);
+    assert_int_equal(write(f->in[1], text, count), count);
+}
+
+static void a_filter_sees_what_a_deaf_device_does_not_take(void **state)
+{
+    struct fixture *f = *state;
+    f->room = 1;
+
+    type(f, 'a', 10);
+    settle(f);
+    type(f, 'q', 1);
+    settle(f);
+    assert_int_equal(f->commands, 1);
+}
+
+static void a_filter_sees_what_there_is_no_room_for(void **state)
+{
+    struct fixture *f = *state;
+    f->room = 0;
+
+    type(f, 'a', 1000);
+    type(f, 'q', 1);
+    settle(f);
+    assert_int_equal(f->commands, 0); /* the device may still wake up */
+    for (int i = 0; i < 500 && f->commands == 0; i++)
+        settle(f);
+    assert_int_equal(f->commands, 1);
+}
+
+static void a_filter_loses_nothing_of_a_device_that_is_slow(void **state)
+{
+    struct fixture *f = *state;
+    size_t sent = 1000;
+    f->room = 0;
+
+    type(f, 'a', sent);
+    for (size_t taken = 0; taken < sent; taken += f->received_len) {
+        f->received_len = 0;
+        f->room = sizeof(f->received);
+        pthread_mutex_lock(&f->guard);
+        stream_receive_ready(f->stream);
+        pthread_mutex_unlock(&f->guard);
+        settle(f);
+        assert_true(f->received_len > 0);
+    }
+}
+
 static void the_end_of_input_does_not_spin(void **state)
 {
     struct fixture *f = *state;
@@ -216,6 +302,7 @@ static void the_end_of_input_does_not_spin(void **state)
 int main(void)
 {
 #define STREAM_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define FILTER_TEST(name) cmocka_unit_test_setup_teardown(name, set_up_with_filter, tear_down)
     const struct CMUnitTest tests[] = {
         STREAM_TEST(what_comes_in_reaches_the_device),
         STREAM_TEST(input_waits_until_the_device_has_room),
@@ -224,6 +311,9 @@ int main(void)
         STREAM_TEST(output_without_a_reader_is_dropped),
         STREAM_TEST(destroy_writes_out_what_is_buffered),
         STREAM_TEST(the_end_of_input_does_not_spin),
+        FILTER_TEST(a_filter_sees_what_a_deaf_device_does_not_take),
+        FILTER_TEST(a_filter_sees_what_there_is_no_room_for),
+        FILTER_TEST(a_filter_loses_nothing_of_a_device_that_is_slow),
     };
     (void)signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);
