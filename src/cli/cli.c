@@ -37,7 +37,8 @@ int cli_parse(const char *verb_name, int argc, char **argv, void *target, int ma
     struct usage_error error = { "" };
     struct parsed parsed;
 
-    int err = options_parse(verb, argc - 1, argv + 1, environ, target, &parsed, &error);
+    int err = options_parse(verb, argc - 1, argv + 1, verb->has_variables ? environ : NULL, target,
+                            &parsed, &error);
     if (err)
         return cli_usage_error("%s", error.text);
     if (parsed.wants_help) {

@@ -52,6 +52,7 @@ struct verb {
     const struct option *options; /* the last one has no name; NULL: none but --help */
     const char *words;            /* first operands, for the completions */
     bool takes_file;              /* an operand may be a file */
+    bool has_variables;           /* HUTCH_NAME sets another default for an option */
     bool stops_at_operand;        /* what follows the first operand are no options */
 };
 

@@ -29,6 +29,7 @@ const struct verb verbs[] = {
           "125 hutch failed; hutch(1) has the rest.\n",
       .run = cli_run,
       .options = run_options,
+      .has_variables = true,
       .stops_at_operand = true },
     { .name = "doctor",
       .operands = "",
