@@ -167,8 +167,9 @@ static void abuse_indirect(void)
     must_break("a table with a next descriptor");
 
     prepare_table();
-    table[0] = (struct vring_desc){ (uint64_t)table, sizeof(table), INDIRECT, 0 };
-    offer_table((uint64_t)table, sizeof(table), INDIRECT);
+    memcpy(table + 8, table, 3 * sizeof(table[0])); /* good, but for where it is */
+    table[0] = (struct vring_desc){ (uint64_t)(table + 8), 3 * sizeof(table[0]), INDIRECT, 0 };
+    offer_table((uint64_t)table, sizeof(table[0]), INDIRECT);
     must_break("a table in a table");
 
     prepare_table();
