@@ -7,6 +7,7 @@
 
 #include "cli/cli.h"
 #include "cli_private.h"
+#include "host/fd.h"
 #include "host/log.h"
 
 /* HUTCH_LOG=error, warn, info or debug: what to show of our own words. */
@@ -24,6 +25,8 @@ static void set_log_level(void)
 int main(int argc, char **argv)
 {
     set_log_level();
+    if (fd_open_standard())
+        return STATUS_TOOL_ERROR; /* and nowhere to say so */
     if (argc < 2) {
         help_print_overview(stderr);
         return STATUS_TOOL_ERROR;

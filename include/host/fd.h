@@ -50,5 +50,9 @@ int fd_write_full(int fd, const void *buf, size_t len);
  * Returns 0 or -errno; *@text is the caller's to free, *@len (may be NULL) excludes the NUL. */
 int fd_read_file(const char *path, size_t max, char **text, size_t *len);
 
+/* Opens /dev/null in the place of whichever of the standard descriptors is closed: or the next file
+ * opened, a disk maybe, would get its number and what is written there. Returns 0 or -errno. */
+int fd_open_standard(void);
+
 /* Switches O_NONBLOCK on or off. Returns 0 or -errno. */
 int fd_set_nonblocking(int fd, int on);

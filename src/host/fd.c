@@ -104,6 +104,20 @@ int fd_read_file(const char *path, size_t max, char **text, size_t *len)
     return read_all(fd, max, text, len);
 }
 
+int fd_open_standard(void)
+{
+    int fd;
+
+    /* The lowest number that is free is taken first. Reading, so that a write still fails. */
+    do
+        fd = open("/dev/null", O_RDONLY);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd < 0)
+        return -errno;
+    (void)close(fd);
+    return 0;
+}
+
 int fd_set_nonblocking(int fd, int on)
 {
     int flags = fcntl(fd, F_GETFL);
