@@ -106,13 +106,14 @@ int add_serial(struct machine *machine)
     if (!err)
         err = bus_add(machine->ports, LAYOUT_PORT_COM1, 8, serial, 0);
     if (err)
-        return err;
+        return log_errno(err, "serial port");
     console->machine = machine;
     console->serial = serial;
     machine->acpi.has_serial = true;
     machine->acpi.serial_port = LAYOUT_PORT_COM1;
     machine->acpi.serial_gsi = LAYOUT_GSI_COM1;
-    return open_stream(console, CONSOLE_SERIAL, serial->lock);
+    err = open_stream(console, CONSOLE_SERIAL, serial->lock);
+    return err ? log_errno(err, "serial port") : 0;
 }
 
 int add_console(struct machine *machine)
@@ -132,11 +133,12 @@ int add_console(struct machine *machine)
     if (!err)
         err = machine_place_virtio(machine, vdev);
     if (err)
-        return err;
+        return log_errno(err, "console");
     console->machine = machine;
     console->vdev = vdev;
     machine_resize_console(machine);
-    return open_stream(console, CONSOLE_VIRTIO, &vdev->lock);
+    err = open_stream(console, CONSOLE_VIRTIO, &vdev->lock);
+    return err ? log_errno(err, "console") : 0;
 }
 
 void machine_resize_console(struct machine *machine)

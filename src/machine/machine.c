@@ -131,7 +131,7 @@ static void on_power_event(void *ctx, enum power_event event, uint32_t value)
             log_error("the guest's kernel panicked; its machine is held");
         break;
     case POWER_CRASH_LOAD:
-        log_info("the guest's kernel panicked and starts its crash kernel");
+        log_debug("the guest's kernel panicked and starts its crash kernel");
         break;
     }
 }
@@ -175,9 +175,10 @@ static int add_chips(struct machine *machine)
         err = bus_add(machine->ports, LAYOUT_PORT_I8042 + 4, 1, chip, 4);
     if (!err)
         err = place_chip(machine, acpi_registers_create(&acpi, &chip), &chip, LAYOUT_PORT_ACPI, 8);
-    if (!err)
-        machine->acpi_registers = chip;
-    return err;
+    if (err)
+        return log_errno(err, "the PC's chips");
+    machine->acpi_registers = chip;
+    return 0;
 }
 
 static int add_pci_host(struct machine *machine)
@@ -194,7 +195,8 @@ static int add_pci_host(struct machine *machine)
         return 0;
     for (unsigned i = 0; i < INTX_COUNT; i++)
         machine->intx[i].gsi = LAYOUT_GSI_PCI_INTX + i;
-    return pci_host_create(&params, &machine->pci);
+    int err = pci_host_create(&params, &machine->pci);
+    return err ? log_errno(err, "PCI bus") : 0;
 }
 
 /* What GET_ID answers: the user's word, or the last part of the file's name. */
@@ -226,13 +228,16 @@ static int add_disk(struct machine *machine, const struct disk_config *disk)
     char *name = NULL;
 
     if (asprintf(&name, "disk '%s'", disk->path) < 0)
-        return -ENOMEM;
+        return log_errno(-ENOMEM, "disk '%s'", disk->path);
     params.name = name;
     choose_disk_serial(disk, params.serial);
     int err = block_file_open(&file, &params.backend);
+    if (err)
+        return err;
+    err = blk_create(&params, &vdev);
     if (!err)
-        err = blk_create(&params, &vdev);
-    return err ? err : machine_place_virtio(machine, vdev);
+        err = machine_place_virtio(machine, vdev);
+    return err ? log_errno(err, "%s", name) : 0;
 }
 
 static int add_disks(struct machine *machine)
@@ -278,14 +283,20 @@ static int add_net(struct machine *machine, const struct net_config *net)
     AUTO_FREE
     char *name = NULL;
 
-    if (asprintf(&name, "network '%s'", net->target ? net->target : "user") < 0)
-        return -ENOMEM;
+    int len = net->kind == NET_KIND_FD
+                  ? asprintf(&name, "network 'fd:%d'", net->fd)
+                  : asprintf(&name, "network '%s'", net->target ? net->target : "user");
+    if (len < 0)
+        return log_errno(-ENOMEM, "network");
     params.name = name;
     memcpy(params.mac, net->mac, sizeof(params.mac));
     int err = open_net_backend(net, &params.backend);
+    if (err)
+        return err;
+    err = net_create(&params, &vdev);
     if (!err)
-        err = net_create(&params, &vdev);
-    return err ? err : machine_place_virtio(machine, vdev);
+        err = machine_place_virtio(machine, vdev);
+    return err ? log_errno(err, "%s", name) : 0;
 }
 
 static int add_nets(struct machine *machine)
@@ -305,11 +316,13 @@ static int add_rng(struct machine *machine)
     if (!machine->config->has_rng)
         return 0;
     err = rng_create(machine->mem, machine->loop, &vdev);
-    return err ? err : machine_place_virtio(machine, vdev);
+    if (!err)
+        err = machine_place_virtio(machine, vdev);
+    return err ? log_errno(err, "rng") : 0;
 }
 
-/* Every kind of device, in the order it is built and numbered. Disks come before cards, so that a
- * root disk is the first function on the bus whatever else there is. */
+/* Every kind of device, in the order it is built and numbered; each says why it failed. Disks come
+ * before cards, so that a root disk is the first function on the bus whatever else there is. */
 static int (*const add_devices[])(struct machine *) = {
     add_chips, add_pci_host, add_serial, add_disks, add_nets, add_rng, add_console,
 };
@@ -482,7 +495,9 @@ static void run_once(struct session *session, struct outcome *ret)
     struct machine *machine = machine_alloc(session);
 
     *ret = (struct outcome){ .kind = OUTCOME_TOOL_ERROR };
-    if (machine && machine_build(machine) == 0) {
+    if (!machine) {
+        (void)log_errno(-ENOMEM, "the machine");
+    } else if (machine_build(machine) == 0) {
         machine_run_to_end(machine);
         *ret = machine->outcome;
     }
@@ -494,6 +509,15 @@ static void ignore_signals_of_writes(void)
 {
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGXFSZ, SIG_IGN);
+}
+
+/* What the user opened for us is not for the helpers that we start. */
+static void keep_descriptors(const struct config *config)
+{
+    for (size_t i = 0; i < config->net_count; i++) {
+        if (config->nets[i].kind == NET_KIND_FD)
+            (void)fcntl(config->nets[i].fd, F_SETFD, FD_CLOEXEC);
+    }
 }
 
 static uint64_t now_ns(void)
@@ -511,6 +535,7 @@ void machine_run(const struct config *config, struct outcome *ret)
 
     *ret = (struct outcome){ .kind = OUTCOME_TOOL_ERROR };
     ignore_signals_of_writes();
+    keep_descriptors(config);
     vcpu_setup_kick_signal();
     if (session_open_consoles(&session) == 0) {
         do {
