@@ -39,7 +39,7 @@ struct stream {
     bool awake;         /* wake_fd was signalled, and the loop has not looked yet */
     bool device_waits;  /* transmit_ready() is owed */
     bool input_ended;   /* end of file, or an error */
-    bool output_failed; /* nobody reads: output is dropped */
+    bool output_failed; /* nobody reads, or the disk is full: output is dropped */
     bool input_wanted;  /* the device can take bytes */
     bool is_deaf;       /* it took none for DEAF_MS while the buffer was full */
     size_t input_len;   /* bytes read that the device did not take yet */
@@ -79,8 +79,11 @@ static bool write_piece(struct stream *stream, int timeout_ms)
 
     ssize_t put = write(stream->params.output_fd, stream->output + at, len);
     if (put < 0 && errno != EINTR && errno != EAGAIN) {
+        int err = -errno;
+
         stream->output_failed = true;
         stream->tail = stream->head;
+        stream->params.output_failed(stream->params.ctx, err);
         return false;
     }
     if (put > 0)

@@ -42,6 +42,16 @@ static void console_resume_output(void *ctx)
         console_transmit_ready(console->vdev);
 }
 
+/* A reader who has gone knows that himself; a full disk is told of. */
+static void console_output_failed(void *ctx, int err)
+{
+    const struct console *console = ctx;
+
+    if (err != -EPIPE)
+        (void)log_errno(err, "%s: what the guest says from now on is lost",
+                        console->serial ? "serial port" : "console");
+}
+
 static void console_filter_input(void *ctx, uint8_t *data, size_t *len)
 {
     struct console *console = ctx;
@@ -84,6 +94,7 @@ static int open_stream(struct console *console, enum console_index index, pthrea
                                     .filter = key >= 0 ? console_filter_input : NULL,
                                     .receive = console_take_input,
                                     .transmit_ready = console_resume_output,
+                                    .output_failed = console_output_failed,
                                     .ctx = console };
 
     console->escape.key = key;

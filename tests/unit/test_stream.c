@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
@@ -23,7 +24,8 @@ struct fixture {
     int in[2], out[2]; /* pipes: the stream reads in[0] and writes out[1] */
     char received[64];
     size_t received_len, room; /* of the fake device */
-    int ready_calls;
+    int ready_calls, failures;
+    int failure;  /* what output failed with */
     int commands; /* that a filter has seen */
 };
 
@@ -42,6 +44,14 @@ static size_t take_bytes(void *ctx, const uint8_t *data, size_t len)
 static void note_ready(void *ctx)
 {
     ((struct fixture *)ctx)->ready_calls++;
+}
+
+static void note_failure(void *ctx, int err)
+{
+    struct fixture *f = ctx;
+
+    f->failures++;
+    f->failure = err;
 }
 
 static void stop(void *ctx)
@@ -73,6 +83,7 @@ static int set_up(void **state)
                                     .output_fd = f->out[1],
                                     .receive = take_bytes,
                                     .transmit_ready = note_ready,
+                                    .output_failed = note_failure,
                                     .ctx = f };
     f->room = sizeof(f->received);
     *state = f;
@@ -187,6 +198,8 @@ static void output_without_a_reader_is_dropped(void **state)
     for (int i = 0; i < 100000; i++)
         assert_true(stream_write(f->stream, (const uint8_t *)"x", 1));
     pthread_mutex_unlock(&f->guard);
+    assert_int_equal(f->failures, 1);
+    assert_int_equal(f->failure, -EPIPE);
 }
 
 static void destroy_writes_out_what_is_buffered(void **state)
@@ -231,6 +244,7 @@ static int set_up_with_filter(void **state)
                                     .filter = count_commands,
                                     .receive = take_bytes,
                                     .transmit_ready = note_ready,
+                                    .output_failed = note_failure,
                                     .ctx = f };
     stream_destroy(f->stream);
     return stream_create(&params, &f->stream);
