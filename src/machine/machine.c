@@ -136,11 +136,6 @@ static void on_power_event(void *ctx, enum power_event event, uint32_t value)
     }
 }
 
-struct power_port machine_power(struct machine *machine)
-{
-    return (struct power_port){ .request = on_power_event, .ctx = machine };
-}
-
 /* Takes over the chip that a create function just put into *@chip, and gives it its first window.
  * @err is that function's result: arguments come in any order, so the chip cannot be one. */
 static int place_chip(struct machine *machine, int err, struct device *const *chip, uint64_t port,
@@ -153,7 +148,7 @@ static int place_chip(struct machine *machine, int err, struct device *const *ch
 
 static int add_chips(struct machine *machine)
 {
-    struct power_port power = machine_power(machine);
+    const struct power_port power = { .request = on_power_event, .ctx = machine };
     struct acpi_params acpi = {
         .irq = machine_pin(&machine->pins[LAYOUT_GSI_ACPI], machine->vm, LAYOUT_GSI_ACPI),
         .power = power,

@@ -137,7 +137,6 @@ int machine_own(struct machine *machine, struct device *dev);
 /* Shows a virtio device to the guest, by the transport that the user chose. Owns @vdev from the
  * call on. */
 int machine_place_virtio(struct machine *machine, struct virtio_dev *vdev);
-struct power_port machine_power(struct machine *machine);
 
 /* Ends the machine, unless somebody did before. Any thread. */
 void machine_end(struct machine *machine, enum outcome_kind kind, uint32_t value);
