@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* hutch: picks the verb. */
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +28,8 @@ int main(int argc, char **argv)
     set_log_level();
     if (fd_open_standard())
         return STATUS_TOOL_ERROR; /* and nowhere to say so */
+    /* Who ignores it while starting us would make us ask in vain how our helpers ended. */
+    (void)signal(SIGCHLD, SIG_DFL);
     if (argc < 2) {
         help_print_overview(stderr);
         return STATUS_TOOL_ERROR;

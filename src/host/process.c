@@ -2,8 +2,8 @@
 /* Starting, watching and ending a helper.
  *
  * posix_spawn() rather than fork(): a fork would copy the page tables of the guest's RAM. A pidfd
- * tells the end without signals. SIGCHLD is nobody's business here, but waitpid() needs it not to
- * be ignored. */
+ * tells the end without signals. Where SIGCHLD is ignored, the kernel keeps no status for us: then
+ * an end is known, and how it was is not. */
 #include "host/process.h"
 
 #include <ctype.h>
@@ -232,7 +232,8 @@ bool process_wait(struct process *process, int timeout_ms)
         return true;
     if (poll(&poll_fd, 1, timeout_ms) <= 0)
         return false;
-    if (waitpid(process->pid, &process->wait_status, WNOHANG) == process->pid)
+    pid_t ended = waitpid(process->pid, &process->wait_status, WNOHANG);
+    if (ended == process->pid || (ended < 0 && errno == ECHILD))
         process->pid = 0;
     return process->pid == 0;
 }

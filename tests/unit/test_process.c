@@ -143,6 +143,17 @@ static void the_loop_tells_its_end_once(void **state)
     fixture->process = NULL;
 }
 
+static void the_end_is_known_where_nobody_keeps_its_status(void **state)
+{
+    struct fixture *fixture = *state;
+
+    (void)signal(SIGCHLD, SIG_IGN);
+    start_shell(fixture, "exit 3");
+    bool ended = process_wait(fixture->process, 5000);
+    (void)signal(SIGCHLD, SIG_DFL);
+    assert_true(ended);
+}
+
 static void a_talkative_helper_does_not_get_stuck(void **state)
 {
     struct fixture *fixture = *state;
@@ -176,6 +187,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(tells_which_signal_ended_it, make, drop),
         cmocka_unit_test_setup_teardown(keeps_no_more_of_a_line_than_fits, make, drop),
         cmocka_unit_test_setup_teardown(the_loop_tells_its_end_once, make, drop),
+        cmocka_unit_test_setup_teardown(the_end_is_known_where_nobody_keeps_its_status, make, drop),
         cmocka_unit_test_setup_teardown(a_talkative_helper_does_not_get_stuck, make, drop),
         cmocka_unit_test_setup_teardown(destroying_ends_a_stubborn_helper, make, drop),
     };
