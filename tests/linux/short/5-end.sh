@@ -89,10 +89,11 @@ _guest_with_power_button() {
     guest <<'END'
 event=$(grep -l 'Power Button' /sys/class/input/event*/device/name | head -n 1)
 event=/dev/input/$(echo "$event" | cut -d / -f 5)
+exec 5<"$event" # before it says so: what happens unheard is lost
 echo "ready, listens to $event"
 while :; do
     # 24 bytes: time, type (2), code (2), value (4); type 1, code 116, value 1 is the press
-    set -- $(dd if="$event" bs=24 count=1 2>/dev/null | hexdump -v -e '1/2 "%u "')
+    set -- $(dd bs=24 count=1 <&5 2>/dev/null | hexdump -v -e '1/2 "%u "')
     [ "$9 ${10} ${11}" = "1 116 1" ] && break
 done
 echo "power button pressed"
@@ -102,7 +103,7 @@ END
 
 sigterm_presses_the_power_button() {
     _guest_with_power_button
-    start
+    start --grace=30s
     wait_for '^ready, listens to /dev/input/event' 60
     kill -TERM "$vm_pid"
     finish
