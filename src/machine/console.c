@@ -189,36 +189,36 @@ static void open_terminal(struct session *session, enum console_index index)
         session->escape_is_active[index] = true;
 }
 
-static int open_console(struct session *session, enum console_index index,
-                        const struct console_config *config)
+static int open_file(struct session *session, enum console_index index, const char *path)
 {
-    switch (config->kind) {
-    case CONSOLE_NONE:
-        break;
-    case CONSOLE_TTY:
-        open_terminal(session, index);
-        break;
-    case CONSOLE_FILE:
-        session->console_output[index] =
-            open(config->path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY,
-                 S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH);
-        if (session->console_output[index] < 0)
-            return log_errno(-errno, "console file '%s': open", config->path);
-        session->closes_console[index] = true;
-        break;
-    }
+    session->console_output[index] =
+        open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY,
+             S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH);
+    if (session->console_output[index] < 0)
+        return log_errno(-errno, "console file '%s': open", path);
+    session->closes_console[index] = true;
     return 0;
 }
 
 int session_open_consoles(struct session *session)
 {
-    int err;
+    const struct console_config *const configs[CONSOLE_COUNT] = {
+        [CONSOLE_SERIAL] = &session->config->serial,
+        [CONSOLE_VIRTIO] = &session->config->console,
+    };
+    int err = 0;
 
     for (size_t i = 0; i < CONSOLE_COUNT; i++)
         session->console_input[i] = session->console_output[i] = -1;
-    err = open_console(session, CONSOLE_SERIAL, &session->config->serial);
-    if (!err)
-        err = open_console(session, CONSOLE_VIRTIO, &session->config->console);
+    /* Files first: a pipe opens when its reader does, and in a raw terminal ^C would not help. */
+    for (size_t i = 0; !err && i < CONSOLE_COUNT; i++) {
+        if (configs[i]->kind == CONSOLE_FILE)
+            err = open_file(session, (enum console_index)i, configs[i]->path);
+    }
+    for (size_t i = 0; !err && i < CONSOLE_COUNT; i++) {
+        if (configs[i]->kind == CONSOLE_TTY)
+            open_terminal(session, (enum console_index)i);
+    }
     return err;
 }
 
