@@ -57,7 +57,10 @@ static int run(struct config *config)
     if (config->result_path && !config->dry_run) {
         err = outcome_write(&outcome, config->name, config->result_path);
         if (err) {
-            (void)log_errno(err, "result '%s'", config->result_path);
+            if (err == -ENXIO)
+                log_error("result '%s': nobody reads this pipe", config->result_path);
+            else
+                (void)log_errno(err, "result '%s'", config->result_path);
             return STATUS_TOOL_ERROR;
         }
     }

@@ -84,7 +84,9 @@ static int write_json(FILE *out, const struct outcome *outcome, const char *vm_n
     json_text(&json, "name", vm_name);
     json_number(&json, "duration_ms", outcome->duration_ms);
     json_end_object(&json);
-    return fflush(out) || ferror(out) ? -EIO : 0;
+    if (fflush(out))
+        return -errno;
+    return ferror(out) ? -EIO : 0;
 }
 
 /* A new file beside @path, open for writing, with the mode that a plain open() would give it. */
@@ -110,12 +112,16 @@ static int open_beside(const char *path, char *name, size_t size, FILE **ret)
     return 0;
 }
 
-/* A device or a pipe cannot be renamed over: it is written to as it is. */
+/* A device or a pipe cannot be renamed over: it is written to as it is. We do not wait for somebody
+ * to read a pipe: the machine has ended, and no signal would end the wait. */
 static int write_in_place(const char *path, const struct outcome *outcome, const char *vm_name)
 {
-    FILE *out = fopen(path, "we");
+    AUTO_CLOSE
+    int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
     if (!out)
         return -errno;
+    (void)take_fd(&fd);
     int err = write_json(out, outcome, vm_name);
     return fclose(out) && !err ? -errno : err;
 }
