@@ -104,6 +104,53 @@ static int check_disk_format(const struct disk_config *disk)
     return -EINVAL;
 }
 
+static bool is_same_file(const char *path, const char *other)
+{
+    struct stat a, b;
+
+    return !stat(path, &a) && !stat(other, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+/* The same names were seen by config_check(); one file may have two. */
+static int check_disk_pairs(const struct config *config, size_t at)
+{
+    const struct disk_config *disk = &config->disks[at];
+
+    for (size_t i = 0; i < at; i++) {
+        const struct disk_config *other = &config->disks[i];
+        if ((disk->read_only && other->read_only) || !is_same_file(disk->path, other->path))
+            continue;
+        log_error("disk '%s' is the same as disk '%s': both must be readonly then", disk->path,
+                  other->path);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+/* A console's file is emptied: it had better be no disk of the machine's. */
+static int check_disk_output(const struct disk_config *disk, const char *option,
+                             const struct console_config *console)
+{
+    if (console->kind != CONSOLE_FILE || !is_same_file(disk->path, console->path))
+        return 0;
+    log_error("%s=file:%s would empty the disk '%s'", option, console->path, disk->path);
+    return -EINVAL;
+}
+
+static int check_disk(const struct config *config, size_t at)
+{
+    const struct disk_config *disk = &config->disks[at];
+    int err = check_disk_format(disk);
+
+    if (!err)
+        err = check_disk_pairs(config, at);
+    if (!err)
+        err = check_disk_output(disk, "--serial", &config->serial);
+    if (!err)
+        err = check_disk_output(disk, "--console", &config->console);
+    return err;
+}
+
 static int check_net(const struct net_config *net)
 {
     struct stat st;
@@ -137,7 +184,7 @@ int machine_check(const struct config *config)
     if (!err)
         err = check_console("--console", &config->console);
     for (size_t i = 0; !err && i < config->disk_count; i++)
-        err = check_disk_format(&config->disks[i]);
+        err = check_disk(config, i);
     for (size_t i = 0; !err && i < config->net_count; i++)
         err = check_net(&config->nets[i]);
     return err;
