@@ -14,7 +14,10 @@ void help_print_overview(FILE *out)
     for (const struct verb *verb = verbs; verb->name; verb++) {
         char usage[80];
         (void)snprintf(usage, sizeof(usage), "%s %s", verb->name, verb->operands);
-        fprintf(out, "  %-*s%s\n", HELP_COLUMN - 2, usage, verb->summary);
+        if (strlen(usage) < HELP_COLUMN - 2)
+            fprintf(out, "  %-*s%s\n", HELP_COLUMN - 2, usage, verb->summary);
+        else
+            fprintf(out, "  %s\n%*s%s\n", usage, HELP_COLUMN, "", verb->summary);
     }
     fputs("\n`hutch help VERB` lists the options of a verb; hutch(1) is the manual.\n", out);
 }

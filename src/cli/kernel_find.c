@@ -265,7 +265,9 @@ static int resolve_by_name(char **kernel)
 /* A file in the working directory is taken before a release of its name. */
 static bool names_file(const char *kernel)
 {
-    return kernel && strcmp(kernel, "host") != 0 && (strchr(kernel, '/') || !access(kernel, F_OK));
+    struct stat st;
+
+    return kernel && strcmp(kernel, "host") != 0 && (strchr(kernel, '/') || !lstat(kernel, &st));
 }
 
 int kernel_resolve(char **kernel)

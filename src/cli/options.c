@@ -226,8 +226,8 @@ static int parse_short(struct parser *parser, const char *arg)
         return usage_fail(parser->error, "'%s': long options begin with two dashes: '-%s'", arg,
                           arg);
     if (!option)
-        return usage_fail(parser->error, "no option '-%c'; `hutch help %s` lists them",
-                          isprint((unsigned char)arg[1]) ? arg[1] : '?', parser->verb->name);
+        return usage_fail(parser->error, "no option '-%.*s'; `hutch help %s` lists them",
+                          isascii(arg[1]) ? 1 : NAME_MAX_LEN, arg + 1, parser->verb->name);
     (void)snprintf(label, sizeof(label), "--%s", option->name);
     if (option->flags & OPTION_BOOLEAN)
         return parse_boolean(parser, option, label, value, false);

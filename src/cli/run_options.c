@@ -16,7 +16,7 @@
 #include "values.h"
 
 enum { MEMORY_MIN_MIB = 4, CPUS_MAX = 1024, MASKED_MAX = 128 };
-#define MEMORY_MAX (UINT64_C(16) << 40)
+#define MEMORY_MAX (UINT64_C(8) << 40) /* what one memory slot of KVM can hold */
 
 static int set_cpus(void *target, const char *value, struct usage_error *error)
 {
@@ -39,7 +39,7 @@ static int set_memory(void *target, const char *value, struct usage_error *error
         return usage_fail(error, "not a size: a whole number with K, M, G or T behind it, or of "
                                  "MiB without");
     if (err || size < MEMORY_MIN_MIB * MIB || size > MEMORY_MAX)
-        return usage_fail(error, "a machine has from %dM to 16T of memory", MEMORY_MIN_MIB);
+        return usage_fail(error, "a machine has from %dM to 8T of memory", MEMORY_MIN_MIB);
     if (size % MIB)
         return usage_fail(error, "not whole MiB");
     config->memory_size = size;
