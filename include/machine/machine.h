@@ -7,5 +7,6 @@
 
 /* Builds the machine, runs it to its end, takes it down, building it again whenever the guest
  * rebooted and on_reboot says so. Logs what fails. The calling thread becomes the machine's I/O
- * thread; signals SIGINT, SIGTERM are handled meanwhile. */
+ * thread. SIGINT, SIGTERM and SIGHUP ask the guest to shut down meanwhile, unless they were
+ * ignored; from now on SIGPIPE and SIGXFSZ are. */
 void machine_run(const struct config *config, struct outcome *ret);
