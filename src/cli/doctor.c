@@ -41,8 +41,7 @@ void doctor_advise(struct doctor *doctor, const char *format, ...)
 
 int doctor_has_cpu_flag(const char *name)
 {
-    AUTO_FREE
-    char *text = NULL;
+    AUTO_FREE char *text = NULL;
     size_t len = strlen(name);
 
     if (fd_read_file("/proc/cpuinfo", CPUINFO_MAX, &text, NULL))
@@ -60,8 +59,7 @@ int doctor_has_cpu_flag(const char *name)
 
 int doctor_has_capability(unsigned bit)
 {
-    AUTO_FREE
-    char *text = NULL;
+    AUTO_FREE char *text = NULL;
 
     if (fd_read_file("/proc/self/status", PROC_FILE_MAX, &text, NULL))
         return false;

@@ -39,8 +39,7 @@ static void check_memory(struct doctor *doctor)
 static void check_huge_pages(struct doctor *doctor)
 {
     static const char path[] = "/sys/kernel/mm/transparent_hugepage/enabled";
-    AUTO_FREE
-    char *text = NULL;
+    AUTO_FREE char *text = NULL;
 
     if (fd_read_file(path, SMALL_FILE_MAX, &text, NULL)) {
         doctor_note(doctor, "huge-pages", FINDING_WARN,
@@ -115,8 +114,7 @@ static bool can_make_user_namespace(void)
 static void check_passt(struct doctor *doctor)
 {
     static const char *const argv[] = { "passt", "--version", NULL };
-    AUTO_FREE
-    char *version = NULL;
+    AUTO_FREE char *version = NULL;
     int status = program_output(argv, VERSION_MAX, &version);
 
     if (status == -ENOENT) {
@@ -145,8 +143,7 @@ static void check_passt(struct doctor *doctor)
 static void check_tap(struct doctor *doctor)
 {
     static const char path[] = "/dev/net/tun";
-    AUTO_CLOSE
-    int fd = open(path, O_RDWR | O_CLOEXEC);
+    AUTO_CLOSE int fd = open(path, O_RDWR | O_CLOEXEC);
 
     if (fd < 0) {
         int err = errno;

@@ -72,8 +72,7 @@ static void print_nets(struct json *json, const struct config *config)
 
 static void print_console(struct json *json, const char *key, const struct console_config *console)
 {
-    AUTO_FREE
-    char *file = NULL;
+    AUTO_FREE char *file = NULL;
 
     switch (console->kind) {
     case CONSOLE_NONE:
@@ -110,8 +109,7 @@ static void print_escape(struct json *json, int key)
 
 void dry_run_print(const struct config *config)
 {
-    AUTO_FREE
-    char *cmdline = config_cmdline(config);
+    AUTO_FREE char *cmdline = config_cmdline(config);
     struct json json;
 
     json_init(&json, stdout, true);

@@ -34,8 +34,7 @@ static int resolve(const char *operand, char **path)
 
 static int which(const char *operand)
 {
-    AUTO_FREE
-    char *path = NULL;
+    AUTO_FREE char *path = NULL;
 
     if (resolve(operand, &path))
         return STATUS_TOOL_ERROR;
@@ -72,8 +71,7 @@ static void note_signal(int number)
 static int pull(const char *operand)
 {
     struct sigaction action = { .sa_handler = note_signal };
-    AUTO_FREE
-    char *path = NULL;
+    AUTO_FREE char *path = NULL;
 
     if (!getenv("HUTCH_LOG"))
         log_set_level(LOG_LEVEL_INFO); /* it takes a while: say what goes on */
@@ -86,8 +84,7 @@ static int pull(const char *operand)
 
 static int check(const char *operand)
 {
-    AUTO_FREE
-    char *path = NULL;
+    AUTO_FREE char *path = NULL;
 
     if (resolve(operand, &path))
         return STATUS_TOOL_ERROR;

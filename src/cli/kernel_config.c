@@ -65,8 +65,7 @@ static void image_unmap(struct image *image)
 /* A memfd with a copy of @len bytes. Returns it or -errno. */
 static int copy_to_file(const uint8_t *data, size_t len)
 {
-    AUTO_CLOSE
-    int fd = memfd_create("hutch-kernel", MFD_CLOEXEC);
+    AUTO_CLOSE int fd = memfd_create("hutch-kernel", MFD_CLOEXEC);
     int err = fd < 0 ? -errno : fd_write_full(fd, data, len);
 
     if (!err && lseek(fd, 0, SEEK_SET))
@@ -78,10 +77,8 @@ static int copy_to_file(const uint8_t *data, size_t len)
  * stand bytes that are not its own. Returns a memfd or -errno. */
 static int unpack(const uint8_t *data, size_t len, const char *const *argv)
 {
-    AUTO_CLOSE
-    int input = copy_to_file(data, len);
-    AUTO_CLOSE
-    int output = memfd_create("hutch-unpacked", MFD_CLOEXEC);
+    AUTO_CLOSE int input = copy_to_file(data, len);
+    AUTO_CLOSE int output = memfd_create("hutch-unpacked", MFD_CLOEXEC);
     struct program program = {
         .argv = argv, .input = input, .output = output, .errors = -1, .max_file_size = UNPACKED_MAX
     };
@@ -113,8 +110,7 @@ static int read_ikconfig(const struct image *image, char **ret)
     const uint8_t *to = memmem(from, image->len - (size_t)(from - image->data), end, mark_len);
     if (!to)
         return -ENOENT;
-    AUTO_CLOSE
-    int fd = unpack(from, (size_t)(to - from), gzip);
+    AUTO_CLOSE int fd = unpack(from, (size_t)(to - from), gzip);
     struct stat st;
     if (fd < 0)
         return fd;
@@ -122,8 +118,7 @@ static int read_ikconfig(const struct image *image, char **ret)
         return -errno;
     if (st.st_size == 0 || st.st_size > CONFIG_TEXT_MAX)
         return -ENOENT;
-    AUTO_FREE
-    char *text = calloc(1, (size_t)st.st_size + 1);
+    AUTO_FREE char *text = calloc(1, (size_t)st.st_size + 1);
     if (!text)
         return -ENOMEM;
     int err = fd_pread_full(fd, text, (size_t)st.st_size, 0);
@@ -184,8 +179,7 @@ static int read_payload_ikconfig(const struct image *image, char **ret)
 
     const uint8_t *payload = image->data + offset;
     const char *const *argv = payload_program(payload, header.payload_length);
-    AUTO_CLOSE
-    int fd = argv ? unpack(payload, header.payload_length, argv) : -1;
+    AUTO_CLOSE int fd = argv ? unpack(payload, header.payload_length, argv) : -1;
     int err = fd < 0 ? -ENOENT : image_map(fd, &inside);
     if (!err)
         err = read_ikconfig(&inside, ret);
@@ -246,8 +240,7 @@ static void find_release(const char *path, const struct image *image, size_t off
 /* Reads a file that has a configuration. */
 static int read_text(struct kernel_config *config, const char *path)
 {
-    AUTO_FREE
-    char *text = NULL;
+    AUTO_FREE char *text = NULL;
 
     if (fd_read_file(path, CONFIG_TEXT_MAX, &text, NULL) || !strstr(text, "CONFIG_"))
         return -ENOENT;
@@ -319,8 +312,7 @@ static int read_anywhere(struct kernel_config *config, const char *path, const s
 
 static int image_open(const char *path, struct image *ret)
 {
-    AUTO_CLOSE
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
     return fd < 0 ? -errno : image_map(fd, ret);
 }

@@ -137,8 +137,7 @@ static int compare_kernels(const void *a, const void *b)
 
 static int read_all(struct kernel_list *list)
 {
-    AUTO_FREE
-    char *cache = kernel_cache_folder();
+    AUTO_FREE char *cache = kernel_cache_folder();
     char target[PATH_MAX];
 
     int err = cache ? for_each_name("/boot", add_boot_image, list) : -ENOMEM;

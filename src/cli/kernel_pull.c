@@ -73,8 +73,7 @@ static int ask(const char *const *argv, char **ret)
 static int follow_metapackage(char *name)
 {
     const char *const argv[] = { "apt-cache", "depends", "--important", name, NULL };
-    AUTO_FREE
-    char *text = NULL;
+    AUTO_FREE char *text = NULL;
     char found[NAME_LEN];
 
     int err = ask(argv, &text);
@@ -89,8 +88,7 @@ static int follow_metapackage(char *name)
 static int find_candidate(const char *name, char *version)
 {
     const char *const argv[] = { "apt-cache", "policy", name, NULL };
-    AUTO_FREE
-    char *text = NULL;
+    AUTO_FREE char *text = NULL;
 
     version[0] = '\0';
     int err = ask(argv, &text);
@@ -106,8 +104,7 @@ static int complete_name(char *name)
 {
     const char *const argv[] = { "apt-cache", "pkgnames", name, NULL };
     static const char ending[] = "-cloud-amd64";
-    AUTO_FREE
-    char *text = NULL;
+    AUTO_FREE char *text = NULL;
     char best[NAME_LEN] = "", *rest = NULL;
     size_t len = strlen(name);
 
@@ -168,8 +165,7 @@ static int name_folder(const char *cache, const char *package, const char *versi
 
 static int make_folders(const char *path)
 {
-    AUTO_FREE
-    char *copy = strdup(path);
+    AUTO_FREE char *copy = strdup(path);
 
     for (char *at = copy; at; at = strchr(at + 1, '/')) {
         char cut = *at;
@@ -207,14 +203,12 @@ static char *find_image(const char *folder)
 static int run_step(const char *folder, const char *const *argv)
 {
     char log_path[PATH_MAX];
-    AUTO_FREE
-    char *words = NULL;
+    AUTO_FREE char *words = NULL;
     char *rest = NULL;
 
     if (snprintf(log_path, sizeof(log_path), "%s/step.log", folder) >= (int)sizeof(log_path))
         return -ENAMETOOLONG;
-    AUTO_CLOSE
-    int fd = open(log_path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    AUTO_CLOSE int fd = open(log_path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
         return log_errno(-errno, "kernel pull: '%s'", log_path);
     struct program program = {
@@ -252,12 +246,10 @@ static int find_deb(const char *folder, char *name)
 /* Makes modules.dep, which says what a module depends on; without it, depmod can do so later. */
 static void index_modules(const char *folder)
 {
-    AUTO_FREE
-    char *image = find_image(folder);
+    AUTO_FREE char *image = find_image(folder);
     const char *dash = image ? strstr(image, "/vmlinuz-") : NULL;
     const char *const argv[] = { "depmod", "-b", folder, dash ? dash + 9 : "", NULL };
-    AUTO_FREE
-    char *words = NULL;
+    AUTO_FREE char *words = NULL;
 
     if (dash && program_output(argv, 1, &words))
         log_warn("kernel pull: no modules.dep in '%s': depmod (package kmod) could not make it",
@@ -284,8 +276,7 @@ static int fill(const char *tmp, const char *package, const char *version, const
 {
     char root[PATH_MAX], deb[NAME_MAX + 1];
     const char *const argv[] = { "dpkg-deb", "-x", deb, "root", NULL };
-    AUTO_FREE
-    char *image = NULL;
+    AUTO_FREE char *image = NULL;
 
     int err = download(tmp, package, version);
     if (!err)
@@ -310,8 +301,7 @@ static int fill(const char *tmp, const char *package, const char *version, const
 static void remove_folder(const char *path)
 {
     const char *const argv[] = { "rm", "-rf", "--", path, NULL };
-    AUTO_FREE
-    char *words = NULL;
+    AUTO_FREE char *words = NULL;
 
     (void)program_output(argv, 1, &words);
 }
@@ -353,10 +343,8 @@ static int pull_locked(const char *cache, const char *package, const char *versi
 
 int kernel_pull(const char *version, char **ret)
 {
-    AUTO_FREE
-    char *cache = kernel_cache_folder();
-    AUTO_FREE
-    char *lock_path = NULL;
+    AUTO_FREE char *cache = kernel_cache_folder();
+    AUTO_FREE char *lock_path = NULL;
     char package[NAME_LEN], candidate[NAME_LEN];
 
     int err = choose_package(version, package, candidate);
@@ -369,8 +357,7 @@ int kernel_pull(const char *version, char **ret)
         lock_path = NULL;
         return log_errno(-ENOMEM, "kernel pull");
     }
-    AUTO_CLOSE
-    int lock = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    AUTO_CLOSE int lock = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (lock < 0 || flock(lock, LOCK_EX))
         return log_errno(-errno, "kernel pull: '%s'", lock_path);
     return pull_locked(cache, package, candidate, ret);

@@ -17,8 +17,7 @@
 
 static void warn_about_root(const struct config *config)
 {
-    AUTO_FREE
-    char *cmdline = config->initrd ? NULL : config_cmdline(config);
+    AUTO_FREE char *cmdline = config->initrd ? NULL : config_cmdline(config);
 
     if (cmdline)
         kernel_warn_about_root(config->kernel, cmdline, config->transport == TRANSPORT_PCI);

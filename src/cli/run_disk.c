@@ -71,8 +71,7 @@ int option_set_disk(void *target, const char *value, struct usage_error *error)
 {
     struct config *config = target;
     struct disk_config *disk = &config->disks[config->disk_count];
-    AUTO_FREE
-    char *items = strdup(value);
+    AUTO_FREE char *items = strdup(value);
     char *rest = items;
 
     if (!items)

@@ -103,8 +103,7 @@ static int drop_nets(struct config *config, const char *rest, struct usage_error
 int option_set_net(void *target, const char *value, struct usage_error *error)
 {
     struct config *config = target;
-    AUTO_FREE
-    char *items = strdup(value);
+    AUTO_FREE char *items = strdup(value);
     char *rest = items;
 
     if (!items)

@@ -176,8 +176,7 @@ static int read_masked(char *rest, char **names, struct usage_error *error)
 static int set_cpu(void *target, const char *value, struct usage_error *error)
 {
     struct config *config = target;
-    AUTO_FREE
-    char *items = strdup(value);
+    AUTO_FREE char *items = strdup(value);
     char *rest = items;
 
     if (!items)

@@ -31,8 +31,7 @@ void kvm_probe(const char *kvm_path, struct kvm_probe *ret)
     memset(ret, 0, sizeof(*ret));
     ret->has_hardware_flag = arch_has_hardware_flag();
 
-    AUTO_CLOSE
-    int kvm_fd = open(kvm_path ? kvm_path : "/dev/kvm", O_RDWR | O_CLOEXEC);
+    AUTO_CLOSE int kvm_fd = open(kvm_path ? kvm_path : "/dev/kvm", O_RDWR | O_CLOEXEC);
     if (kvm_fd < 0)
         ret->open_error = -errno;
     else

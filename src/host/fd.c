@@ -63,8 +63,7 @@ int fd_write_full(int fd, const void *buf, size_t len)
 static int read_all(int fd, size_t max, char **text, size_t *len)
 {
     size_t capacity = 4096, used = 0;
-    AUTO_FREE
-    char *data = malloc(capacity + 1);
+    AUTO_FREE char *data = malloc(capacity + 1);
 
     while (data) {
         ssize_t got = read(fd, data + used, capacity - used);
@@ -96,8 +95,7 @@ static int read_all(int fd, size_t max, char **text, size_t *len)
 
 int fd_read_file(const char *path, size_t max, char **text, size_t *len)
 {
-    AUTO_CLOSE
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
 
     if (fd < 0)
         return -errno;

@@ -20,8 +20,7 @@ enum { FILE_MAX = 64 << 10 };
 /* The number in a file of /sys; UINT64_MAX if there is none ("max" is none). */
 static uint64_t read_limit(const char *path)
 {
-    AUTO_FREE
-    char *text = NULL;
+    AUTO_FREE char *text = NULL;
     char *end;
 
     if (fd_read_file(path, FILE_MAX, &text, NULL))
@@ -84,8 +83,7 @@ static uint64_t line_limit(const char *root, char *line)
 uint64_t limits_cgroup_memory(const char *root)
 {
     char path[PATH_MAX];
-    AUTO_FREE
-    char *text = NULL;
+    AUTO_FREE char *text = NULL;
     uint64_t least = UINT64_MAX;
     char *rest = NULL;
 
@@ -103,8 +101,7 @@ uint64_t limits_cgroup_memory(const char *root)
 static uint64_t host_memory(const char *root)
 {
     char path[PATH_MAX];
-    AUTO_FREE
-    char *text = NULL;
+    AUTO_FREE char *text = NULL;
 
     (void)snprintf(path, sizeof(path), "%s/proc/meminfo", root);
     if (fd_read_file(path, FILE_MAX, &text, NULL))

@@ -176,8 +176,7 @@ int loop_add_fd(struct loop *loop, int fd, unsigned events, pthread_mutex_t *gua
 int loop_add_timer(struct loop *loop, pthread_mutex_t *guard, loop_timer_fn *fn, void *ctx,
                    struct loop_source **ret)
 {
-    AUTO_CLOSE
-    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    AUTO_CLOSE int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     struct loop_source filled = {
         .fd = fd, .owns_fd = true, .guard = guard, .on_timer = fn, .ctx = ctx
     };

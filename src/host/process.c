@@ -107,10 +107,8 @@ static int open_pipe(int *reader, int *writer)
 
     if (pipe2(ends, O_CLOEXEC) < 0)
         return -errno;
-    AUTO_CLOSE
-    int low_reader = ends[0];
-    AUTO_CLOSE
-    int low_writer = ends[1];
+    AUTO_CLOSE int low_reader = ends[0];
+    AUTO_CLOSE int low_writer = ends[1];
 
     *reader = fcntl(low_reader, F_DUPFD_CLOEXEC, PROCESS_FD + 1);
     *writer = *reader < 0 ? -1 : fcntl(low_writer, F_DUPFD_CLOEXEC, PROCESS_FD + 1);
@@ -121,12 +119,9 @@ static int open_pipe(int *reader, int *writer)
 
 static int start(struct process *process, const char *const *argv, int fd)
 {
-    AUTO_CLOSE
-    int writer = -1;
-    AUTO_CLOSE
-    int high_fd = fcntl(fd, F_DUPFD_CLOEXEC, PROCESS_FD + 1);
-    AUTO_FREE
-    char *path = program_find(argv[0]);
+    AUTO_CLOSE int writer = -1;
+    AUTO_CLOSE int high_fd = fcntl(fd, F_DUPFD_CLOEXEC, PROCESS_FD + 1);
+    AUTO_FREE char *path = program_find(argv[0]);
 
     if (high_fd < 0)
         return -errno;

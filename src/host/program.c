@@ -103,18 +103,15 @@ static int wait_for(pid_t pid)
 
 int program_run(const struct program *program)
 {
-    AUTO_FREE
-    char *path = program_find(program->argv[0]);
+    AUTO_FREE char *path = program_find(program->argv[0]);
     int report[2], err = 0;
 
     if (!path)
         return -ENOENT;
     if (pipe2(report, O_CLOEXEC))
         return -errno;
-    AUTO_CLOSE
-    int report_read = report[0];
-    AUTO_CLOSE
-    int report_write = report[1];
+    AUTO_CLOSE int report_read = report[0];
+    AUTO_CLOSE int report_write = report[1];
 
     pid_t pid = fork();
     if (pid < 0)
@@ -130,10 +127,8 @@ int program_run(const struct program *program)
 
 int program_output(const char *const *argv, size_t max, char **ret)
 {
-    AUTO_CLOSE
-    int output = memfd_create("hutch-output", MFD_CLOEXEC);
-    AUTO_FREE
-    char *text = malloc(max + 1);
+    AUTO_CLOSE int output = memfd_create("hutch-output", MFD_CLOEXEC);
+    AUTO_FREE char *text = malloc(max + 1);
     struct program program = { .argv = argv, .input = -1, .output = output, .errors = -1 };
 
     if (output < 0)

@@ -20,8 +20,7 @@
 /* Checks that a file could be made at @path: that its folder is there and ours to write. */
 static int check_folder(const char *option, const char *path)
 {
-    AUTO_FREE
-    char *copy = strdup(path);
+    AUTO_FREE char *copy = strdup(path);
     struct stat st;
 
     if (!copy)
@@ -91,8 +90,7 @@ static const struct image_kind *find_image_kind(const uint8_t *head, size_t len)
 static int check_disk_format(const struct disk_config *disk)
 {
     uint8_t head[512];
-    AUTO_CLOSE
-    int fd = open(disk->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    AUTO_CLOSE int fd = open(disk->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     ssize_t len = fd < 0 ? -1 : pread(fd, head, sizeof(head), 0);
     const struct image_kind *kind = len > 0 ? find_image_kind(head, (size_t)len) : NULL;
 
@@ -192,8 +190,7 @@ int machine_check(const struct config *config)
 
 static int load_kernel(const struct config *config, struct guest_mem *mem)
 {
-    AUTO_FREE
-    char *cmdline = config_cmdline(config);
+    AUTO_FREE char *cmdline = config_cmdline(config);
     struct boot_config boot = { .kernel = config->kernel,
                                 .initrd = config->initrd,
                                 .cmdline = cmdline,
@@ -234,8 +231,7 @@ static int try_disk(const struct disk_config *disk)
 
 static int try_net(const struct net_config *net)
 {
-    AUTO_FREE
-    char *passt = net->kind == NET_KIND_USER ? program_find("passt") : NULL;
+    AUTO_FREE char *passt = net->kind == NET_KIND_USER ? program_find("passt") : NULL;
 
     if (net->kind != NET_KIND_USER || passt)
         return 0;

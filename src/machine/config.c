@@ -212,8 +212,7 @@ static int check_device_count(const struct config *config)
 
 static int check_cmdline(const struct config *config)
 {
-    AUTO_FREE
-    char *cmdline = config_cmdline(config);
+    AUTO_FREE char *cmdline = config_cmdline(config);
 
     if (!cmdline)
         return log_errno(-ENOMEM, "kernel command line");

@@ -219,8 +219,7 @@ static int add_disk(struct machine *machine, const struct disk_config *disk)
                                                    : default_max_queues,
     };
     struct virtio_dev *vdev;
-    AUTO_FREE
-    char *name = NULL;
+    AUTO_FREE char *name = NULL;
 
     if (asprintf(&name, "disk '%s'", disk->path) < 0)
         return log_errno(-ENOMEM, "disk '%s'", disk->path);
@@ -275,8 +274,7 @@ static int add_net(struct machine *machine, const struct net_config *net)
 {
     struct net_params params = { .mem = machine->mem, .loop = machine->loop, .mtu = net->mtu };
     struct virtio_dev *vdev;
-    AUTO_FREE
-    char *name = NULL;
+    AUTO_FREE char *name = NULL;
 
     int len = net->kind == NET_KIND_FD
                   ? asprintf(&name, "network 'fd:%d'", net->fd)
@@ -385,8 +383,7 @@ static int build_tables(struct machine *machine)
     struct acpi_config *acpi = &machine->acpi;
     unsigned cpu_count = machine->config->cpu_count;
     struct cpu_model model = { .count = cpu_count };
-    AUTO_FREE
-    uint32_t *apic_ids = calloc(cpu_count, sizeof(*apic_ids));
+    AUTO_FREE uint32_t *apic_ids = calloc(cpu_count, sizeof(*apic_ids));
     uint8_t *area = guest_mem_at(machine->mem, LAYOUT_ACPI_BASE, LAYOUT_ACPI_SIZE);
 
     if (!apic_ids || !area)
@@ -412,8 +409,7 @@ static int build_tables(struct machine *machine)
 static int load_kernel(struct machine *machine)
 {
     const struct config *config = machine->config;
-    AUTO_FREE
-    char *cmdline = config_cmdline(config);
+    AUTO_FREE char *cmdline = config_cmdline(config);
     struct boot_config boot = { .kernel = config->kernel,
                                 .initrd = config->initrd,
                                 .cmdline = cmdline,

@@ -95,8 +95,7 @@ static int open_beside(const char *path, char *name, size_t size, FILE **ret)
     if (snprintf(name, size, "%s.XXXXXX", path) >= (int)size)
         return -ENAMETOOLONG;
 
-    AUTO_CLOSE
-    int fd = mkostemp(name, O_CLOEXEC);
+    AUTO_CLOSE int fd = mkostemp(name, O_CLOEXEC);
     if (fd < 0)
         return -errno;
     mode_t mask = umask(0);
@@ -116,8 +115,7 @@ static int open_beside(const char *path, char *name, size_t size, FILE **ret)
  * to read a pipe: the machine has ended, and no signal would end the wait. */
 static int write_in_place(const char *path, const struct outcome *outcome, const char *vm_name)
 {
-    AUTO_CLOSE
-    int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    AUTO_CLOSE int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
     if (!out)
         return -errno;

@@ -22,8 +22,7 @@ struct guest_mem {
 
 int guest_mem_create(enum guest_mem_backing backing, struct guest_mem **ret)
 {
-    AUTO_FREE
-    struct guest_mem *mem = calloc(1, sizeof(*mem));
+    AUTO_FREE struct guest_mem *mem = calloc(1, sizeof(*mem));
 
     if (!mem)
         return -ENOMEM;

@@ -192,8 +192,7 @@ static int open_image(const struct block_file_params *params, struct block_targe
 /* The name of a process, or "?". */
 static void read_process_name(pid_t pid, char *name, size_t size)
 {
-    AUTO_FREE
-    char *text = NULL;
+    AUTO_FREE char *text = NULL;
     char path[64];
 
     snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
@@ -321,8 +320,7 @@ static bool device_can_discard(int fd)
     if (fstat(fd, &st) < 0)
         return false;
     for (unsigned i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
-        AUTO_FREE
-        char *text = NULL;
+        AUTO_FREE char *text = NULL;
         char path[96];
 
         snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%s/discard_max_bytes", major(st.st_rdev),

@@ -26,8 +26,7 @@ enum { FDINFO_MAX = 64 * 1024 };
 /* Whether descriptor @fd_name of process @pid_name is @file with a lock on it. */
 static bool holds_lock(const char *pid_name, const char *fd_name, const struct stat *file)
 {
-    AUTO_FREE
-    char *text = NULL;
+    AUTO_FREE char *text = NULL;
     char path[64 + 2 * NAME_MAX];
     struct stat st;
 

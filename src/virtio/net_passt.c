@@ -154,8 +154,7 @@ static int start(const struct net_passt_params *params, struct passt *passt)
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
         return log_errno(-errno, "network 'user': socketpair");
-    AUTO_CLOSE
-    int far_end = ends[1];
+    AUTO_CLOSE int far_end = ends[1];
     int err = net_stream_init(&passt->stream, ends[0], "user", &passt_ops);
 
     if (!err)

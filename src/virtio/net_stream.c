@@ -336,8 +336,7 @@ static int check_socket(int fd, const char *name)
 
 int net_stream_from_fd(int fd, const char *name, struct net_backend **ret)
 {
-    AUTO_CLOSE
-    int owned = fd;
+    AUTO_CLOSE int owned = fd;
     int err = check_socket(fd, name);
 
     if (err)
@@ -387,8 +386,7 @@ int net_stream_connect(const char *socket_path, struct net_backend **ret)
     memcpy(address.sun_path, socket_path, strlen(socket_path) + 1);
     (void)snprintf(name, sizeof(name), "stream:%s", socket_path);
 
-    AUTO_CLOSE
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return log_errno(-errno, "network '%s': socket", name);
     if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)

@@ -131,8 +131,7 @@ static int open_queues(struct tap *tap, int control, const char *interface, unsi
     bool multi_queue = pair_count > 1;
 
     for (unsigned i = 0; i < pair_count; i++) {
-        AUTO_CLOSE
-        int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+        AUTO_CLOSE int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
         if (fd < 0)
             return explain_device(-errno);
         int err = attach_queue(fd, interface, &multi_queue, i == 0);
@@ -187,8 +186,7 @@ static int tap_open(struct tap *tap, const char *interface, unsigned pair_count)
                   NET_MAX_QUEUE_PAIRS);
         return -EINVAL;
     }
-    AUTO_CLOSE
-    int control = open_control();
+    AUTO_CLOSE int control = open_control();
     if (control < 0)
         return log_errno(control, "network 'tap:%s': socket", interface);
 
@@ -260,8 +258,7 @@ static int check_fd(struct tap *tap, int fd, const char *name)
 static int warn_if_down(int fd)
 {
     struct ifreq request = { 0 };
-    AUTO_CLOSE
-    int control = open_control();
+    AUTO_CLOSE int control = open_control();
 
     if (control < 0 || ioctl(fd, TUNGETIFF, &request) < 0)
         return 0; /* it may be in another network namespace: nothing to be said */
@@ -271,8 +268,7 @@ static int warn_if_down(int fd)
 
 static int tap_adopt(struct tap *tap, int fd, const char *name)
 {
-    AUTO_CLOSE
-    int owned = fd;
+    AUTO_CLOSE int owned = fd;
     int err = check_fd(tap, fd, name);
 
     if (err)

@@ -45,8 +45,7 @@ static bool can_make_user_namespace(void)
 
 static bool has_default_route(void)
 {
-    AUTO_FREE
-    char *routes = NULL;
+    AUTO_FREE char *routes = NULL;
 
     return fd_read_file("/proc/net/route", 1 << 20, &routes, NULL) == 0 &&
            strstr(routes, "\t00000000\t");
@@ -54,8 +53,7 @@ static bool has_default_route(void)
 
 static void find_reason(void)
 {
-    AUTO_FREE
-    char *path = program_find("passt");
+    AUTO_FREE char *path = program_find("passt");
 
     if (!path)
         reason = "passt is not installed";
@@ -112,8 +110,7 @@ static void start(struct fixture *fixture, uint16_t mtu)
 /* The process that passt is: our only child. */
 static pid_t passt_pid(void)
 {
-    AUTO_FREE
-    char *children = NULL;
+    AUTO_FREE char *children = NULL;
     char path[64];
 
     (void)snprintf(path, sizeof(path), "/proc/self/task/%ld/children", (long)getpid());
@@ -318,8 +315,7 @@ static bool hide_programs(void)
 
 static bool write_file(const char *path, const char *text)
 {
-    AUTO_CLOSE
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    AUTO_CLOSE int fd = open(path, O_WRONLY | O_CLOEXEC);
 
     return fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
 }

@@ -88,10 +88,8 @@ static void it_reads_what_it_is_given_and_runs_where_it_should(void **state)
 {
     static const char *const argv[] = { "sh", "-c", "cat; pwd", NULL };
     char text[20] = "";
-    AUTO_CLOSE
-    int input = memfd_create("input", MFD_CLOEXEC);
-    AUTO_CLOSE
-    int output = memfd_create("output", MFD_CLOEXEC);
+    AUTO_CLOSE int input = memfd_create("input", MFD_CLOEXEC);
+    AUTO_CLOSE int output = memfd_create("output", MFD_CLOEXEC);
     const struct program program = {
         .argv = argv, .folder = "/", .input = input, .output = output, .errors = -1
     };
@@ -107,8 +105,7 @@ static void it_reads_what_it_is_given_and_runs_where_it_should(void **state)
 static void a_file_that_grows_too_long_ends_it(void **state)
 {
     static const char *const argv[] = { "head", "-c", "100000", "/dev/zero", NULL };
-    AUTO_CLOSE
-    int output = memfd_create("output", MFD_CLOEXEC);
+    AUTO_CLOSE int output = memfd_create("output", MFD_CLOEXEC);
     const struct program program = {
         .argv = argv, .input = -1, .output = output, .errors = -1, .max_file_size = 5000
     };
@@ -123,8 +120,7 @@ static void a_file_that_grows_too_long_ends_it(void **state)
 static void our_descriptors_stay_ours(void **state)
 {
     static const char *const argv[] = { "test", "-e", "/proc/self/fd/100", NULL };
-    AUTO_CLOSE
-    int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 100);
+    AUTO_CLOSE int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 100);
     (void)state;
 
     assert_int_equal(fd, 100);

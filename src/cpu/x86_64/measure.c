@@ -159,8 +159,7 @@ uint64_t arch_measure_speed(int kvm_fd)
 
 bool arch_has_hardware_flag(void)
 {
-    AUTO_FREE
-    char *text = NULL;
+    AUTO_FREE char *text = NULL;
 
     if (fd_read_file("/proc/cpuinfo", 64 * MIB, &text, NULL) < 0)
         return false;

@@ -42,8 +42,7 @@ static int set_cpuid(struct vcpu *vcpu, const struct cpu_model *model)
         .has_large_apic_ids = vcpu->vm->arch->has_large_apic_ids,
         .masked_features = model->masked_features,
     };
-    AUTO_FREE
-    struct kvm_cpuid2 *table = NULL;
+    AUTO_FREE struct kvm_cpuid2 *table = NULL;
 
     int err = cpuid_create(vcpu->vm->arch->supported, &params, &table);
     if (err)

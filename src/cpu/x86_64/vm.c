@@ -100,8 +100,8 @@ static int create_irqchip(struct vm *vm)
 static int get_supported_cpuid(struct vm *vm)
 {
     for (uint32_t max = 128; max <= MAX_CPUID_ENTRIES; max *= 2) {
-        AUTO_FREE
-        struct kvm_cpuid2 *table = calloc(1, sizeof(*table) + max * sizeof(table->entries[0]));
+        AUTO_FREE struct kvm_cpuid2 *table =
+            calloc(1, sizeof(*table) + max * sizeof(table->entries[0]));
         if (!table)
             return -ENOMEM;
         table->nent = max;
