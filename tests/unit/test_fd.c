@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 /* Runs @check in a child; it returns 0 if all is well. */
@@ -53,6 +54,15 @@ static int count_with_none_closed(void)
     return dup(STDIN_FILENO) == before ? 0 : 2;
 }
 
+static int open_nothing_with_none_closed(void)
+{
+    const struct rlimit no_more = { .rlim_cur = STDERR_FILENO + 1, .rlim_max = STDERR_FILENO + 1 };
+
+    if (setrlimit(RLIMIT_NOFILE, &no_more) || open("/dev/null", O_RDONLY | O_CLOEXEC) >= 0)
+        return 1;
+    return fd_open_standard() ? 2 : 0;
+}
+
 static void no_file_gets_the_number_of_a_closed_standard_descriptor(void **state)
 {
     (void)state;
@@ -71,12 +81,19 @@ static void open_ones_are_left_alone(void **state)
     assert_int_equal(in_child(count_with_none_closed), 0);
 }
 
+static void where_none_is_closed_no_dev_null_is_needed(void **state)
+{
+    (void)state;
+    assert_int_equal(in_child(open_nothing_with_none_closed), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_file_gets_the_number_of_a_closed_standard_descriptor),
         cmocka_unit_test(writing_to_a_closed_one_still_fails),
         cmocka_unit_test(open_ones_are_left_alone),
+        cmocka_unit_test(where_none_is_closed_no_dev_null_is_needed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
