@@ -44,10 +44,12 @@ static int image_map(int fd, struct image *ret)
 
     if (fstat(fd, &st))
         return -errno;
-    if (!S_ISREG(st.st_mode))
-        return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
-    if (!st.st_size)
+    if (S_ISDIR(st.st_mode))
+        return -EISDIR;
+    if (!S_ISREG(st.st_mode) || !st.st_size)
         return -ENODATA;
+    if ((uint64_t)st.st_size > UNPACKED_MAX)
+        return -EFBIG;
     void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (data == MAP_FAILED)
         return -errno;
@@ -340,8 +342,12 @@ int kernel_config_read(const char *path, struct kernel_config *ret)
     struct image image = { 0 };
 
     int err = image_open(path, &image);
+    if (err == -ENODATA)
+        log_error("kernel '%s': empty, or no regular file", path);
+    else if (err)
+        (void)log_errno(err, "kernel '%s'", path);
     if (err)
-        return log_errno(err, "kernel '%s'", path);
+        return err;
     find_release(path, &image, release_offset(&image), config.release, sizeof(config.release));
     err = read_anywhere(&config, path, &image);
     image_unmap(&image);
