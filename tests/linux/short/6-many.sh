@@ -8,7 +8,7 @@ twenty_boots_in_a_row_leave_nothing_behind() {
     truncate -s 8M disk.img
     guest </dev/null
     for i in {1..20}; do
-        launch -c 1 -m 256M -d disk.img
+        launch -c 1 -m 256M -d disk.img --timeout=90s # a boot that hangs shows where
         expect_status 0
     done
 }
