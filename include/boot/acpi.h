@@ -21,6 +21,7 @@ struct acpi_config {
     uint32_t cpu_count;
     const uint32_t *apic_ids; /* cpu_count of them; above 254 they are told as x2APIC */
     bool has_pci;
+    unsigned pci_slot_count; /* used ones, from slot 0 (the bridge) on */
     uint64_t ecam_base;
     uint64_t pci32_base, pci32_size; /* windows for BARs */
     uint64_t pci64_base, pci64_size; /* size 0: none */

@@ -12,7 +12,7 @@
  *
  * In the first MiB the loader puts what the guest reads at its start: GDT, page tables, boot
  * parameters, command line; the ACPI tables lie in the classic BIOS area, where a kernel looks
- * for the RSDP even if nobody told it. */
+ * for the RSDP even if nobody told it, and so does the MP table, in the upper half of that area. */
 #pragma once
 
 #include "mem/guest_mem.h"
@@ -45,7 +45,9 @@
 #define LAYOUT_CMDLINE_MAX UINT64_C(0x10000)
 #define LAYOUT_LOW_RAM_END UINT64_C(0x9fc00) /* usable RAM below 1 MiB ends here */
 #define LAYOUT_ACPI_BASE UINT64_C(0xe0000)
-#define LAYOUT_ACPI_SIZE UINT64_C(0x20000)
+#define LAYOUT_ACPI_SIZE UINT64_C(0x1e000)
+#define LAYOUT_MPTABLE_BASE UINT64_C(0xfe000)
+#define LAYOUT_MPTABLE_SIZE UINT64_C(0x2000) /* for 255 CPUs and 31 PCI slots */
 #define LAYOUT_KERNEL_BASE UINT64_C(0x100000)
 
 /* Port addresses. */
@@ -74,5 +76,6 @@ int layout_add_ram(struct guest_mem *mem, uint64_t size);
 /* The first address above all RAM and the 32-bit hole, for @ram_size bytes of RAM. */
 gpa_t layout_ram_end(uint64_t ram_size);
 
-/* The interrupt of virtio-mmio slot @slot (below LAYOUT_VIRTIO_MMIO_MAX). */
+/* Where virtio-mmio slot @slot (below LAYOUT_VIRTIO_MMIO_MAX) is, and its interrupt. */
+gpa_t layout_virtio_mmio_base(unsigned slot);
 unsigned layout_virtio_mmio_gsi(unsigned slot);

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "checksum.h"
 #include "dsdt.h"
 #include "mem/layout.h"
 
@@ -149,16 +150,6 @@ struct builder {
     uint64_t entries[XSDT_ENTRIES_MAX];
     size_t entry_count;
 };
-
-static uint8_t checksum(const void *data, size_t len)
-{
-    const uint8_t *bytes = data;
-    uint8_t sum = 0;
-
-    for (size_t i = 0; i < len; i++)
-        sum = (uint8_t)(sum + bytes[i]);
-    return (uint8_t)-sum;
-}
 
 static int append(struct builder *builder, const void *data, size_t len)
 {

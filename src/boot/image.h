@@ -98,7 +98,7 @@ struct memory_range {
     uint64_t size;
     enum memory_type type;
 };
-enum { MEMORY_MAP_MAX = 7 };
+enum { MEMORY_MAP_MAX = 8 };
 size_t memory_map_fill(uint64_t ram_size, struct memory_range map[MEMORY_MAP_MAX]);
 /* Where RAM below the 32-bit hole ends. */
 gpa_t memory_low_end(uint64_t ram_size);

@@ -21,6 +21,8 @@ size_t memory_map_fill(uint64_t ram_size, struct memory_range map[MEMORY_MAP_MAX
     map[count++] = (struct memory_range){ LAYOUT_LOW_RAM_END, LAYOUT_ACPI_BASE - LAYOUT_LOW_RAM_END,
                                           MEMORY_RESERVED };
     map[count++] = (struct memory_range){ LAYOUT_ACPI_BASE, LAYOUT_ACPI_SIZE, MEMORY_ACPI };
+    map[count++] =
+        (struct memory_range){ LAYOUT_MPTABLE_BASE, LAYOUT_MPTABLE_SIZE, MEMORY_RESERVED };
     if (low_end > LAYOUT_KERNEL_BASE)
         map[count++] =
             (struct memory_range){ LAYOUT_KERNEL_BASE, low_end - LAYOUT_KERNEL_BASE, MEMORY_RAM };

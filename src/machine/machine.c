@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "boot/boot.h"
+#include "boot/mptable.h"
 #include "devices/pc_chips.h"
 #include "host/fd.h"
 #include "host/log.h"
@@ -70,7 +71,7 @@ static int place_on_mmio(struct machine *machine, struct virtio_dev *vdev)
         .vdev = vdev,
         .irq = machine_pin(&machine->pins[gsi], machine->vm, gsi),
         .doorbells = machine_doorbells(machine->vm),
-        .address = LAYOUT_VIRTIO_MMIO_BASE + slot * LAYOUT_VIRTIO_MMIO_STRIDE,
+        .address = layout_virtio_mmio_base(slot),
     };
     struct device *dev;
     int err = virtio_mmio_create(&params, &dev);
@@ -377,21 +378,35 @@ static int build_vcpus(struct machine *machine)
     return 0;
 }
 
-/* Tells the guest by ACPI what was placed where. */
+/* Tells the guest what was placed where: by ACPI, and by an MP table if it has no ACPI. */
+static int write_tables(struct machine *machine, const struct acpi_config *acpi)
+{
+    uint8_t *area = guest_mem_at(machine->mem, LAYOUT_ACPI_BASE, LAYOUT_ACPI_SIZE);
+    uint8_t *mp_area = guest_mem_at(machine->mem, LAYOUT_MPTABLE_BASE, LAYOUT_MPTABLE_SIZE);
+
+    if (!area || !mp_area)
+        return log_errno(-ENOMEM, "ACPI tables");
+    int used = acpi_build(acpi, LAYOUT_ACPI_BASE, area, LAYOUT_ACPI_SIZE);
+    if (used < 0)
+        return log_errno(used, "ACPI tables for %u vCPUs", acpi->cpu_count);
+    used = mptable_build(acpi, LAYOUT_MPTABLE_BASE, mp_area, LAYOUT_MPTABLE_SIZE);
+    return used < 0 ? log_errno(used, "MP table for %u vCPUs", acpi->cpu_count) : 0;
+}
+
 static int build_tables(struct machine *machine)
 {
     struct acpi_config *acpi = &machine->acpi;
     unsigned cpu_count = machine->config->cpu_count;
     struct cpu_model model = { .count = cpu_count };
     AUTO_FREE uint32_t *apic_ids = calloc(cpu_count, sizeof(*apic_ids));
-    uint8_t *area = guest_mem_at(machine->mem, LAYOUT_ACPI_BASE, LAYOUT_ACPI_SIZE);
 
-    if (!apic_ids || !area)
+    if (!apic_ids)
         return log_errno(-ENOMEM, "ACPI tables");
     for (unsigned i = 0; i < cpu_count; i++)
         apic_ids[i] = cpu_hardware_id(&model, i);
     acpi->cpu_count = cpu_count;
     acpi->apic_ids = apic_ids;
+    acpi->pci_slot_count = acpi->has_pci ? machine->next_slot : 0;
     acpi->ecam_base = LAYOUT_ECAM_BASE;
     acpi->pci32_base = LAYOUT_PCI32_BASE;
     acpi->pci32_size = LAYOUT_PCI32_SIZE;
@@ -401,9 +416,9 @@ static int build_tables(struct machine *machine)
     acpi->reset_port = LAYOUT_PORT_RESET_CONTROL;
     acpi->rtc_port = LAYOUT_PORT_RTC;
     acpi->pvpanic_port = LAYOUT_PORT_PVPANIC;
-    int used = acpi_build(acpi, LAYOUT_ACPI_BASE, area, LAYOUT_ACPI_SIZE);
+    int err = write_tables(machine, acpi);
     acpi->apic_ids = NULL;
-    return used < 0 ? log_errno(used, "ACPI tables for %u vCPUs", cpu_count) : 0;
+    return err;
 }
 
 static int load_kernel(struct machine *machine)

@@ -21,6 +21,12 @@ gpa_t layout_ram_end(uint64_t ram_size)
     return LAYOUT_RAM_HIGH + ram_size - LAYOUT_RAM_LOW_MAX;
 }
 
+gpa_t layout_virtio_mmio_base(unsigned slot)
+{
+    assert(slot < LAYOUT_VIRTIO_MMIO_MAX);
+    return LAYOUT_VIRTIO_MMIO_BASE + slot * LAYOUT_VIRTIO_MMIO_STRIDE;
+}
+
 unsigned layout_virtio_mmio_gsi(unsigned slot)
 {
     /* Pins that no legacy device is expected on; 16 up are free when there is no PCI. */

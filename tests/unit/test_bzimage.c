@@ -145,14 +145,15 @@ static void the_memory_map_goes_around_the_32_bit_hole(void **state)
 
     const struct boot_params *params = zero_page(&fixture);
     const struct boot_e820_entry *map = params->e820_table;
-    assert_int_equal(params->e820_entries, 7);
+    assert_int_equal(params->e820_entries, 8);
     assert_e820(&map[0], 0, 0x9fc00, 1);
     assert_e820(&map[1], 0x9fc00, 0xe0000, 2);
-    assert_e820(&map[2], 0xe0000, 0x100000, 3);
-    assert_e820(&map[3], 0x100000, 3 * GIB, 1);
-    assert_e820(&map[4], LAYOUT_ECAM_BASE, LAYOUT_ECAM_BASE + LAYOUT_ECAM_SIZE, 2);
-    assert_e820(&map[5], LAYOUT_KVM_IDENTITY_MAP, LAYOUT_KVM_IDENTITY_MAP + 16 * KIB, 2);
-    assert_e820(&map[6], 4 * GIB, 6 * GIB, 1);
+    assert_e820(&map[2], 0xe0000, 0xfe000, 3);
+    assert_e820(&map[3], 0xfe000, 0x100000, 2);
+    assert_e820(&map[4], 0x100000, 3 * GIB, 1);
+    assert_e820(&map[5], LAYOUT_ECAM_BASE, LAYOUT_ECAM_BASE + LAYOUT_ECAM_SIZE, 2);
+    assert_e820(&map[6], LAYOUT_KVM_IDENTITY_MAP, LAYOUT_KVM_IDENTITY_MAP + 16 * KIB, 2);
+    assert_e820(&map[7], 4 * GIB, 6 * GIB, 1);
     fixture_fini(&fixture);
 }
 
@@ -167,8 +168,8 @@ static void a_small_machine_has_no_memory_above_4_gib(void **state)
     assert_int_equal(fixture_boot(&fixture, "", false), 0);
 
     const struct boot_params *params = zero_page(&fixture);
-    assert_int_equal(params->e820_entries, 6);
-    assert_e820(&params->e820_table[3], 0x100000, 64 * MIB, 1);
+    assert_int_equal(params->e820_entries, 7);
+    assert_e820(&params->e820_table[4], 0x100000, 64 * MIB, 1);
     fixture_fini(&fixture);
 }
 

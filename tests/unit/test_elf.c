@@ -40,7 +40,7 @@ static void a_kernel_without_a_note_starts_at_its_64_bit_entry(void **state)
     const struct boot_params *params = guest_mem_at(fixture.mem, LAYOUT_BOOT_PARAMS, 4096);
     assert_int_equal(params->hdr.header, 0x53726448);
     assert_int_equal(params->hdr.type_of_loader, 0xff);
-    assert_int_equal(params->e820_entries, 6);
+    assert_int_equal(params->e820_entries, 7);
     fixture_fini(&fixture);
 }
 
@@ -111,10 +111,10 @@ static void the_start_info_tells_of_memory_modules_and_tables(void **state)
     assert_int_equal(guest_u64(&fixture, info), UINT64_C(1) << 32 | 0x336ec578);
     assert_int_equal(guest_u64(&fixture, info + 8), UINT64_C(1) << 32); /* one module */
     gpa_t module = guest_u64(&fixture, info + 16),
-          ram = guest_u64(&fixture, info + 40) + 3 * entry_size;
+          ram = guest_u64(&fixture, info + 40) + 4 * entry_size;
     assert_string_equal(guest_mem_at(fixture.mem, guest_u64(&fixture, info + 24), 9), "ro quiet");
     assert_int_equal(guest_u64(&fixture, info + 32), LAYOUT_ACPI_BASE);
-    assert_int_equal(guest_u64(&fixture, info + 48), 6); /* entries of the map */
+    assert_int_equal(guest_u64(&fixture, info + 48), 7); /* entries of the map */
     assert_int_equal(guest_u64(&fixture, ram), 0x100000);
     assert_int_equal(guest_u64(&fixture, ram + 8), 63 * MIB);
     assert_int_equal(guest_u64(&fixture, ram + 16), 1);
