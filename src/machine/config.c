@@ -193,14 +193,19 @@ static int check_nets(struct config *config)
     return 0;
 }
 
+static size_t device_count(const struct config *config)
+{
+    return config->disk_count + config->net_count + config->has_rng +
+           (config->console.kind != CONSOLE_NONE);
+}
+
 /* Each virtio device takes a slot on the PCI bus, whose first is the bridge's, or one of the pages
  * that there are interrupt pins for. */
 static int check_device_count(const struct config *config)
 {
     bool is_pci = config->transport == TRANSPORT_PCI;
     size_t places = is_pci ? PCI_SLOT_COUNT - 1 : LAYOUT_VIRTIO_MMIO_MAX;
-    size_t count = config->disk_count + config->net_count + config->has_rng +
-                   (config->console.kind != CONSOLE_NONE);
+    size_t count = device_count(config);
 
     if (count <= places)
         return 0;
@@ -262,24 +267,58 @@ bool config_marks_panics(const struct config *config)
            !(config->append && has_parameter(config->append, "reboot="));
 }
 
-/* What the kernel is told unless --cmdline replaces it; the manual gives the reasons.
- *
- * The kernel opens the last console= as /dev/console, so the terminal's comes last. */
-char *config_cmdline(const struct config *config)
+/* Kernels that know virtio_mmio.device= (Linux with CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES) need it
+ * only without ACPI; with ACPI, each device would be announced twice. */
+static bool announces_devices(const struct config *config)
+{
+    return config->transport == TRANSPORT_MMIO && config->append &&
+           has_parameter(config->append, "acpi=off");
+}
+
+/* Every device takes the next slot; which it is does not matter here. */
+static void write_announcements(const struct config *config, FILE *out)
+{
+    size_t count = device_count(config);
+
+    for (unsigned slot = 0; slot < count && slot < LAYOUT_VIRTIO_MMIO_MAX; slot++)
+        (void)fprintf(out, "virtio_mmio.device=%ju@0x%jx:%u ", (uintmax_t)LAYOUT_VIRTIO_MMIO_SIZE,
+                      (uintmax_t)layout_virtio_mmio_base(slot), layout_virtio_mmio_gsi(slot));
+}
+
+/* The kernel opens the last console= as /dev/console, so the terminal's comes last. The user's own
+ * words come behind all others, as a `--` among them ends the kernel's. */
+static void write_cmdline(const struct config *config, FILE *out)
 {
     bool has_hvc = config->console.kind != CONSOLE_NONE;
     bool has_serial = config->serial.kind != CONSOLE_NONE;
     bool hvc_last = config->console.kind == CONSOLE_TTY;
     const char *append = config->append ? config->append : "";
-    char *text;
+
+    (void)fprintf(out, "%s%s%s", has_hvc && !hvc_last ? "console=hvc0 " : "",
+                  has_serial ? "console=ttyS0 " : "", hvc_last ? "console=hvc0 " : "");
+    if (config->transport == TRANSPORT_MMIO)
+        (void)fputs("pci=off ", out);
+    if (announces_devices(config))
+        write_announcements(config, out);
+    (void)fprintf(
+        out, "cryptomgr.notests panic=%s%s%s%s", config->on_panic == ON_PANIC_EXIT ? "-1" : "0",
+        config_marks_panics(config) ? " reboot=panic_warm" : "", *append ? " " : "", append);
+}
+
+/* What the kernel is told unless --cmdline replaces it; the manual gives the reasons. */
+char *config_cmdline(const struct config *config)
+{
+    char *text = NULL;
+    size_t len;
 
     if (config->cmdline)
         return strdup(config->cmdline);
-    int len = asprintf(
-        &text, "%s%s%s%scryptomgr.notests panic=%s%s%s%s",
-        has_hvc && !hvc_last ? "console=hvc0 " : "", has_serial ? "console=ttyS0 " : "",
-        hvc_last ? "console=hvc0 " : "", config->transport == TRANSPORT_MMIO ? "pci=off " : "",
-        config->on_panic == ON_PANIC_EXIT ? "-1" : "0",
-        config_marks_panics(config) ? " reboot=panic_warm" : "", *append ? " " : "", append);
-    return len < 0 ? NULL : text;
+    FILE *out = open_memstream(&text, &len);
+    if (!out)
+        return NULL;
+    write_cmdline(config, out);
+    if (fclose(out) == 0)
+        return text;
+    free(text);
+    return NULL;
 }

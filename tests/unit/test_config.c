@@ -155,6 +155,40 @@ static void a_reboot_of_the_users_own_leaves_panics_unmarked(void **state)
     check_cmdline(config, "cryptomgr.notests panic=-1 quiet reboot=w");
 }
 
+static void a_guest_without_acpi_is_told_of_virtio_mmio_by_parameters(void **state)
+{
+    struct config *config = *state;
+
+    config->transport = TRANSPORT_MMIO;
+    config->disks[config->disk_count++] = (struct disk_config){ .path = strdup("a.img") };
+    config->append = strdup("acpi=off -- word");
+    check_cmdline(config, "pci=off virtio_mmio.device=512@0xfea00000:5 "
+                          "virtio_mmio.device=512@0xfea01000:6 cryptomgr.notests panic=-1 "
+                          "reboot=panic_warm acpi=off -- word");
+
+    config->has_rng = false;
+    config->disk_count = 0;
+    free(config->disks[0].path);
+    check_cmdline(config, "pci=off cryptomgr.notests panic=-1 reboot=panic_warm acpi=off -- word");
+}
+
+static void a_guest_that_finds_its_devices_needs_no_parameters(void **state)
+{
+    struct config *config = *state;
+
+    config->append = strdup("acpi=off");
+    check_cmdline(config, "cryptomgr.notests panic=-1 reboot=panic_warm acpi=off");
+
+    config->transport = TRANSPORT_MMIO;
+    free(config->append);
+    config->append = strdup("noacpi=off acpi=on");
+    check_cmdline(config, "pci=off cryptomgr.notests panic=-1 reboot=panic_warm noacpi=off "
+                          "acpi=on");
+
+    config->cmdline = strdup("acpi=off");
+    check_cmdline(config, "acpi=off");
+}
+
 static void a_command_line_longer_than_its_place_is_refused(void **state)
 {
     struct config *config = *state;
@@ -277,6 +311,8 @@ int main(void)
         checked(append_comes_behind_the_defaults),
         checked(cmdline_replaces_all_of_it),
         checked(a_reboot_of_the_users_own_leaves_panics_unmarked),
+        checked(a_guest_without_acpi_is_told_of_virtio_mmio_by_parameters),
+        checked(a_guest_that_finds_its_devices_needs_no_parameters),
         checked(a_command_line_longer_than_its_place_is_refused),
         checked(macs_follow_from_name_and_place),
         checked(a_tap_or_descriptor_serves_one_card),
