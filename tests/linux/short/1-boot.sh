@@ -79,6 +79,50 @@ END
     expect_console '^read the disk'
 }
 
+# All that such a kernel knows of CPUs and interrupts is in the MP table; the cloud
+# kernel does not read it.
+_without_acpi() {
+    kernel=$FILES/vmlinuz-generic base=$FILES/initrd-generic
+}
+
+boots_without_acpi() {
+    _without_acpi
+    printf 'marker' >disk.img && truncate -s 8M disk.img
+    guest <<'END'
+exec 5</dev/ttyS0
+echo "ready"
+read -r line <&5
+echo "heard: $line, on interrupt $(grep -c 'IO-APIC .*4-edge .*ttyS0' /proc/interrupts)"
+echo "cpus: $(nproc), acpi: $(ls /sys/firmware | grep -c acpi), disk: $(head -c 6 /dev/vda)"
+reboot -f
+END
+    mkfifo keys
+    exec 3<>keys
+    start -c 2 -a acpi=off -d disk.img --on-reboot=exit <keys
+    wait_for '^ready' 60
+    echo "hello guest" >&3
+    finish
+    exec 3>&-
+    expect_status 120
+    expect_outcome reboot
+    expect_console '^heard: hello guest, on interrupt 1'
+    expect_console '^cpus: 2, acpi: 0, disk: marker'
+}
+
+finds_pci_interrupts_without_acpi() {
+    _without_acpi
+    printf 'marker' >disk.img && truncate -s 8M disk.img
+    guest <<'END'
+grep 'IO-APIC .*-fasteoi' /proc/interrupts
+echo "disk: $(head -c 6 /dev/vda)"
+reboot -f
+END
+    launch -c 2 -a 'acpi=off pci=nomsi' -d disk.img --on-reboot=exit
+    expect_status 120
+    expect_console 'IO-APIC +17-fasteoi +virtio'
+    expect_console '^disk: marker'
+}
+
 passes_the_command_line_on() {
     guest <<'END'
 echo "cmdline: $(cat /proc/cmdline)"
