@@ -94,7 +94,10 @@ static void print_bash(void)
         printf("        %s) words='", verb->name);
         print_bash_options(verb);
         printf("%s'", verb->words ? verb->words : "");
-        printf(" files=%s ;;\n", verb->takes_file ? "yes" : "");
+        /* Files come behind the words, if there are such. */
+        printf("%s ;;\n", !verb->takes_file ? ""
+                          : verb->words     ? "; ((COMP_CWORD < 3)) || files=yes"
+                                            : " files=yes");
     }
     fputs("        esac ;;\n"
           "    esac\n"
@@ -198,9 +201,7 @@ static void print_fish_option(const struct verb *verb, const struct option *opti
     if (option->letter)
         printf(" -s %c", option->letter);
     if (!(option->flags & (OPTION_BOOLEAN | OPTION_VALUE_OPTIONAL)))
-        fputs(" -r", stdout);
-    if (option->complete == COMPLETE_FILE)
-        fputs(" -F", stdout);
+        fputs(option->complete == COMPLETE_FILE ? " -r -F" : " -x", stdout);
     if (option->words) {
         fputs(" -a ", stdout);
         print_quoted(option->words);
@@ -229,7 +230,9 @@ static void print_fish(void)
             putchar('\n');
         }
         if (verb->takes_file)
-            printf("complete -c hutch -n '__fish_seen_subcommand_from %s' -F\n", verb->name);
+            printf("complete -c hutch -n '__fish_seen_subcommand_from %s; "
+                   "and test (count (commandline -opc)) -gt %d' -F\n",
+                   verb->name, verb->words ? 2 : 1);
         while ((option = verb_next_option(verb, option)))
             print_fish_option(verb, option);
     }
