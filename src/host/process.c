@@ -121,10 +121,10 @@ static int start(struct process *process, const char *const *argv, int fd)
 {
     AUTO_CLOSE int writer = -1;
     AUTO_CLOSE int high_fd = fcntl(fd, F_DUPFD_CLOEXEC, PROCESS_FD + 1);
-    AUTO_FREE char *path = program_find(argv[0]);
 
     if (high_fd < 0)
         return -errno;
+    AUTO_FREE char *path = program_find(argv[0]);
     if (!path)
         return -ENOENT;
     int err = open_pipe(&process->stderr_fd, &writer);
