@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* ttyS0 and hvc0: between the guest's device and the user's terminal, pipe or file stands a
  * stream; bytes typed at a terminal pass the escape key's filter first. */
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -17,10 +18,10 @@
 
 static void say_help(int key)
 {
-    char name = (char)(key | 0x40 | 0x20);
+    char name = (char)tolower(key + '@');
 
-    log_error("^%c x ends the machine, ^%c ^%c sends ^%c, ^%c h shows this", name, name, name, name,
-              name);
+    log_error("^%c x ends the machine, ^%c b sends a break, ^%c ^%c sends ^%c, ^%c h shows this",
+              name, name, name, name, name, name);
 }
 
 static size_t console_take_input(void *ctx, const uint8_t *data, size_t len)
@@ -59,6 +60,10 @@ static void console_filter_input(void *ctx, uint8_t *data, size_t *len)
     switch (escape_filter(&console->escape, data, len)) {
     case ESCAPE_QUIT:
         machine_end(console->machine, OUTCOME_STOPPED, SIGINT);
+        break;
+    case ESCAPE_BREAK:
+        if (console->serial)
+            serial_receive_break(console->serial);
         break;
     case ESCAPE_HELP:
         say_help(console->escape.key);

@@ -21,6 +21,8 @@ enum escape_command escape_filter(struct escape *escape, uint8_t *data, size_t *
             data[kept++] = byte;
         else if (escape->is_pending && byte == 'x')
             command = ESCAPE_QUIT;
+        else if (escape->is_pending && byte == 'b')
+            command = ESCAPE_BREAK;
         else if (escape->is_pending && (byte == 'h' || byte == '?'))
             command = ESCAPE_HELP;
         escape->is_pending = !escape->is_pending;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The escape key among typed bytes: ^a x, ^a h, ^a ^a. */
+/* The escape key among typed bytes: ^a x, ^a b, ^a h, ^a ^a. */
 #pragma once
 
 #include <stdbool.h>
@@ -11,7 +11,7 @@ struct escape {
     bool is_pending; /* it was the last byte seen */
 };
 
-enum escape_command { ESCAPE_NONE, ESCAPE_QUIT, ESCAPE_HELP };
+enum escape_command { ESCAPE_NONE, ESCAPE_QUIT, ESCAPE_BREAK, ESCAPE_HELP };
 
 /* Takes commands out of @data, in place; *@len becomes what is left. Returns the last command
  * found; nothing is kept of what follows ESCAPE_QUIT. */

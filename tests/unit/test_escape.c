@@ -49,6 +49,14 @@ static void the_key_and_h_ask_for_help_and_the_rest_passes(void **state)
     assert_int_equal(filter(&escape, "a\001hb", "ab"), ESCAPE_HELP);
 }
 
+static void the_key_and_b_send_a_break(void **state)
+{
+    struct escape escape = { .key = CONTROL_A };
+    (void)state;
+
+    assert_int_equal(filter(&escape, "a\001bc", "ac"), ESCAPE_BREAK);
+}
+
 static void the_key_typed_twice_is_sent_once(void **state)
 {
     struct escape escape = { .key = CONTROL_A };
@@ -88,6 +96,7 @@ int main(void)
         cmocka_unit_test(plain_bytes_pass),
         cmocka_unit_test(the_key_and_x_quit),
         cmocka_unit_test(the_key_and_h_ask_for_help_and_the_rest_passes),
+        cmocka_unit_test(the_key_and_b_send_a_break),
         cmocka_unit_test(the_key_typed_twice_is_sent_once),
         cmocka_unit_test(the_key_is_remembered_from_one_read_to_the_next),
         cmocka_unit_test(an_unknown_command_is_dropped),
