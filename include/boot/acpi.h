@@ -24,7 +24,6 @@ struct acpi_config {
     unsigned pci_slot_count; /* used ones, from slot 0 (the bridge) on */
     uint64_t ecam_base;
     uint64_t pci32_base, pci32_size; /* windows for BARs */
-    uint64_t pci64_base, pci64_size; /* size 0: none */
     uint32_t intx_gsi;               /* the first of four, level-triggered, active high */
     bool has_serial;
     uint16_t serial_port;

@@ -8,7 +8,6 @@
  *   0xfec0_0000, 0xfee0_0000  I/O APIC, local APICs (in the kernel)
  *   0xfffb_c000 .. 16 KiB     KVM's identity map and TSS pages on Intel hosts
  *   4 GiB ..                  the rest of the RAM
- *   above it                  64-bit window for PCI BARs
  *
  * In the first MiB the loader puts what the guest reads at its start: GDT, page tables, boot
  * parameters, command line; the ACPI tables lie in the classic BIOS area, where a kernel looks
@@ -72,9 +71,6 @@
 /* Adds @size bytes of RAM (whole MiB) to @mem, around the 32-bit hole.
  * Returns 0 or what guest_mem_add() failed with. */
 int layout_add_ram(struct guest_mem *mem, uint64_t size);
-
-/* The first address above all RAM and the 32-bit hole, for @ram_size bytes of RAM. */
-gpa_t layout_ram_end(uint64_t ram_size);
 
 /* Where virtio-mmio slot @slot (below LAYOUT_VIRTIO_MMIO_MAX) is, and its interrupt. */
 gpa_t layout_virtio_mmio_base(unsigned slot);

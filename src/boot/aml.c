@@ -353,8 +353,3 @@ void aml_memory32_window(struct aml *aml, uint32_t base, uint32_t size)
 {
     put_space(aml, RESOURCE_DWORD_SPACE, SPACE_MEMORY, MEMORY_READ_WRITE, 4, base, size);
 }
-
-void aml_memory64_window(struct aml *aml, uint64_t base, uint64_t size)
-{
-    put_space(aml, RESOURCE_QWORD_SPACE, SPACE_MEMORY, MEMORY_READ_WRITE, 8, base, size);
-}

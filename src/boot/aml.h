@@ -63,4 +63,3 @@ void aml_interrupt(struct aml *aml, enum aml_interrupt kind, uint32_t gsi);
 /* What a bridge passes on: bus numbers, and memory. */
 void aml_bus_window(struct aml *aml, uint16_t first, uint16_t last);
 void aml_memory32_window(struct aml *aml, uint32_t base, uint32_t size);
-void aml_memory64_window(struct aml *aml, uint64_t base, uint64_t size);

@@ -48,8 +48,6 @@ static void write_bridge_resources(const struct acpi_config *config, struct aml 
     aml_bus_window(aml, 0, 0);
     aml_io(aml, 0xcf8, 8);
     aml_memory32_window(aml, (uint32_t)config->pci32_base, (uint32_t)config->pci32_size);
-    if (config->pci64_size)
-        aml_memory64_window(aml, config->pci64_base, config->pci64_size);
     aml_close_resources(aml);
 }
 

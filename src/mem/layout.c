@@ -14,13 +14,6 @@ int layout_add_ram(struct guest_mem *mem, uint64_t size)
     return err;
 }
 
-gpa_t layout_ram_end(uint64_t ram_size)
-{
-    if (ram_size <= LAYOUT_RAM_LOW_MAX)
-        return LAYOUT_RAM_HIGH;
-    return LAYOUT_RAM_HIGH + ram_size - LAYOUT_RAM_LOW_MAX;
-}
-
 gpa_t layout_virtio_mmio_base(unsigned slot)
 {
     assert(slot < LAYOUT_VIRTIO_MMIO_MAX);

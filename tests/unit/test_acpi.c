@@ -32,8 +32,6 @@ static struct acpi_config machine_with(uint32_t cpu_count)
         .ecam_base = LAYOUT_ECAM_BASE,
         .pci32_base = LAYOUT_PCI32_BASE,
         .pci32_size = LAYOUT_PCI32_SIZE,
-        .pci64_base = 512 * GIB,
-        .pci64_size = 256 * GIB,
         .intx_gsi = LAYOUT_GSI_PCI_INTX,
         .has_serial = true,
         .serial_port = LAYOUT_PORT_COM1,
