@@ -138,14 +138,12 @@ bool virtio_dev_is_running(const struct virtio_dev *vdev);
  * empty, as do the queues of a device that does not run. virtqueue_unpop() may follow; whoever
  * leaves chains in the queue that way looks again without being notified. */
 bool virtio_dev_pop(struct virtio_dev *vdev, unsigned index, struct virtqueue_chain *chain);
-/* Gives a chain back and interrupts the driver if it wants that. */
+/* Gives a chain back; the driver hears of it by virtio_dev_flush_interrupt(), once for all that was
+ * pushed, if it wants to. */
 void virtio_dev_push(struct virtio_dev *vdev, unsigned index, uint16_t head, uint32_t written);
-/* The same in two steps, for whoever pushes several chains at once. */
-void virtio_dev_push_quietly(struct virtio_dev *vdev, unsigned index, uint16_t head,
-                             uint32_t written);
 /* Gives several back at once: the driver sees all of them or none. */
-void virtio_dev_push_all_quietly(struct virtio_dev *vdev, unsigned index,
-                                 const struct virtqueue_used *chains, size_t count);
+void virtio_dev_push_all(struct virtio_dev *vdev, unsigned index,
+                         const struct virtqueue_used *chains, size_t count);
 void virtio_dev_flush_interrupt(struct virtio_dev *vdev, unsigned index);
 
 /* A request went to the host, or came back from it. When the last one came back during a reset,

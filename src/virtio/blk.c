@@ -127,7 +127,7 @@ static bool is_writeback(const struct blk *blk)
 static void answer(struct blk *blk, struct blk_request *request, uint8_t status)
 {
     *request->status = status;
-    virtio_dev_push_quietly(&blk->vdev, request->queue, request->head, request->written);
+    virtio_dev_push(&blk->vdev, request->queue, request->head, request->written);
     blk->interrupts |= UINT32_C(1) << request->queue;
     release_request(blk, request);
 }

@@ -91,7 +91,7 @@ static void transmit_queue(struct console *console)
             break;
         }
         console->state.sent = 0;
-        virtio_dev_push_quietly(vdev, TRANSMIT_QUEUE, chain.head, 0);
+        virtio_dev_push(vdev, TRANSMIT_QUEUE, chain.head, 0);
         chains--;
     }
     virtio_dev_flush_interrupt(vdev, TRANSMIT_QUEUE);
@@ -120,7 +120,7 @@ size_t console_receive(struct virtio_dev *vdev, const uint8_t *data, size_t len)
         size_t count =
             iov_write(virtqueue_writable(&chain), chain.writable_count, 0, data + done, len - done);
 
-        virtio_dev_push_quietly(vdev, RECEIVE_QUEUE, chain.head, (uint32_t)count);
+        virtio_dev_push(vdev, RECEIVE_QUEUE, chain.head, (uint32_t)count);
         done += count;
         chains--;
     }

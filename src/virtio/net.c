@@ -151,7 +151,7 @@ static void transmit(struct net *net, unsigned pair)
             virtqueue_unpop(&net->vdev.queues[queue]);
             net->pairs[pair].is_blocked = true;
         } else {
-            virtio_dev_push_quietly(&net->vdev, queue, chain.head, 0);
+            virtio_dev_push(&net->vdev, queue, chain.head, 0);
         }
     }
     virtio_dev_flush_interrupt(&net->vdev, queue);
@@ -197,7 +197,7 @@ static void obey_commands(struct net *net, unsigned queue)
         size_t written =
             iov_write(virtqueue_writable(&chain), chain.writable_count, 0, &ack, sizeof(ack));
 
-        virtio_dev_push_quietly(&net->vdev, queue, chain.head, (uint32_t)written);
+        virtio_dev_push(&net->vdev, queue, chain.head, (uint32_t)written);
     }
     virtio_dev_flush_interrupt(&net->vdev, queue);
 }

@@ -146,7 +146,7 @@ static void deliver(struct net_rx *rx, size_t len)
     if (!virtio_dev_has_feature(rx->vdev, VIRTIO_NET_F_GUEST_CSUM))
         (void)iov_write(rx->segments, rx->segment_count, offsetof(struct virtio_net_hdr_v1, flags),
                         &no_flags, sizeof(no_flags));
-    virtio_dev_push_all_quietly(rx->vdev, rx->queue, used, count);
+    virtio_dev_push_all(rx->vdev, rx->queue, used, count);
     drop_chains(rx, count);
 }
 

@@ -70,7 +70,7 @@ static void rng_queue_notify(struct virtio_dev *vdev, unsigned index)
         uint32_t len = fill_chain(&chain);
 
         given += len;
-        virtio_dev_push_quietly(vdev, index, chain.head, len);
+        virtio_dev_push(vdev, index, chain.head, len);
     }
     virtio_dev_flush_interrupt(vdev, index);
     if (given >= WAKEUP_MAX)

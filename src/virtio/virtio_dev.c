@@ -152,15 +152,14 @@ bool virtio_dev_pop(struct virtio_dev *vdev, unsigned index, struct virtqueue_ch
     return true;
 }
 
-void virtio_dev_push_quietly(struct virtio_dev *vdev, unsigned index, uint16_t head,
-                             uint32_t written)
+void virtio_dev_push(struct virtio_dev *vdev, unsigned index, uint16_t head, uint32_t written)
 {
     if (queue_is_running(vdev, index))
         virtqueue_push(&vdev->queues[index], head, written);
 }
 
-void virtio_dev_push_all_quietly(struct virtio_dev *vdev, unsigned index,
-                                 const struct virtqueue_used *chains, size_t count)
+void virtio_dev_push_all(struct virtio_dev *vdev, unsigned index,
+                         const struct virtqueue_used *chains, size_t count)
 {
     if (queue_is_running(vdev, index))
         virtqueue_push_all(&vdev->queues[index], chains, count);
@@ -171,12 +170,6 @@ void virtio_dev_flush_interrupt(struct virtio_dev *vdev, unsigned index)
     if (queue_is_running(vdev, index) && virtqueue_wants_interrupt(&vdev->queues[index]) &&
         vdev->transport.queue_interrupt)
         vdev->transport.queue_interrupt(vdev->transport.ctx, index);
-}
-
-void virtio_dev_push(struct virtio_dev *vdev, unsigned index, uint16_t head, uint32_t written)
-{
-    virtio_dev_push_quietly(vdev, index, head, written);
-    virtio_dev_flush_interrupt(vdev, index);
 }
 
 static void complete_reset(struct virtio_dev *vdev)

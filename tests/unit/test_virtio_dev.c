@@ -19,6 +19,12 @@
 #include "host/state.h"
 #include "virtio_driver.h"
 
+static void give_back(struct virtio_dev *vdev, unsigned index, uint16_t head, uint32_t written)
+{
+    virtio_dev_push(vdev, index, head, written);
+    virtio_dev_flush_interrupt(vdev, index);
+}
+
 enum { QUEUES = 2, SIZE = 8, CONFIG_SIZE = 6, OFFERED = 5 };
 
 enum {
@@ -81,7 +87,7 @@ static void probe_queue_notify(struct virtio_dev *vdev, unsigned index)
     probe->notified[index]++;
     while (probe->echoes && virtio_dev_pop(vdev, index, &chain)) {
         probe->popped++;
-        virtio_dev_push(vdev, index, chain.head, 0);
+        give_back(vdev, index, chain.head, 0);
         if (probe->refills)
             driver_publish(&probe->driver->queues[index], chain.head);
     }
@@ -571,9 +577,9 @@ static void interrupts_the_driver_for_what_it_pushed(void **state)
     add_one(f, 1);
     add_one(f, 1);
     assert_true(virtio_dev_pop(f->vdev, 1, &chain));
-    virtio_dev_push_quietly(f->vdev, 1, chain.head, 0);
+    virtio_dev_push(f->vdev, 1, chain.head, 0);
     assert_true(virtio_dev_pop(f->vdev, 1, &chain));
-    virtio_dev_push_quietly(f->vdev, 1, chain.head, 0);
+    virtio_dev_push(f->vdev, 1, chain.head, 0);
     assert_int_equal(f->driver.queue_interrupts[1], 0);
     virtio_dev_flush_interrupt(f->vdev, 1);
     virtio_dev_flush_interrupt(f->vdev, 1);
@@ -639,7 +645,7 @@ static void pops_elsewhere_do_not_use_a_wakeup_up(void **state)
     for (int i = 0; i < 3 * VIRTQUEUE_MAX_SIZE; i++) {
         add_one(f, 0);
         assert_true(virtio_dev_pop(f->vdev, 0, &chain));
-        virtio_dev_push(f->vdev, 0, chain.head, 0);
+        give_back(f->vdev, 0, chain.head, 0);
         assert_true(driver_take_used(queue(f, 0), NULL, NULL));
     }
 }
@@ -834,9 +840,9 @@ static void nothing_is_written_to_a_driver_that_reset(void **state)
     generation = f->vdev->state.config_generation;
     virtio_dev_config_changed(f->vdev);
     virtio_dev_needs_reset(f->vdev, "test");
-    virtio_dev_push(f->vdev, 0, head, 16);
+    give_back(f->vdev, 0, head, 16);
     virtio_dev_end_request(f->vdev);
-    virtio_dev_push(f->vdev, 0, head, 16);
+    give_back(f->vdev, 0, head, 16);
 
     assert_int_equal(queue(f, 0)->used->idx, 0);
     assert_int_equal(f->driver.queue_interrupts[0] + f->driver.config_interrupts, 0);
