@@ -9,10 +9,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "boot/boot.h"
 #include "host/fd.h"
 #include "host/log.h"
 #include "host/program.h"
+#include "machine_private.h"
 #include "mem/guest_mem.h"
 #include "mem/layout.h"
 #include "virtio/block_backend.h"
@@ -188,22 +188,10 @@ int machine_check(const struct config *config)
     return err;
 }
 
-static int load_kernel(const struct config *config, struct guest_mem *mem)
-{
-    AUTO_FREE char *cmdline = config_cmdline(config);
-    struct boot_config boot = { .kernel = config->kernel,
-                                .initrd = config->initrd,
-                                .cmdline = cmdline,
-                                .ram_size = config->memory_size,
-                                .rsdp = LAYOUT_ACPI_BASE };
-    struct cpu_entry entry;
-
-    return cmdline ? boot_load(mem, &boot, &entry) : log_errno(-ENOMEM, "kernel command line");
-}
-
 static int try_kernel(const struct config *config)
 {
     struct guest_mem *mem = NULL;
+    struct cpu_entry entry;
     int err = guest_mem_create(GUEST_MEM_PRIVATE, &mem);
 
     if (!err)
@@ -211,7 +199,7 @@ static int try_kernel(const struct config *config)
     if (err)
         (void)log_errno(err, "%ju MiB of guest memory", (uintmax_t)(config->memory_size / MIB));
     else
-        err = load_kernel(config, mem);
+        err = machine_load_kernel(config, mem, &entry);
     guest_mem_destroy(mem);
     return err;
 }

@@ -421,20 +421,23 @@ static int build_tables(struct machine *machine)
     return err;
 }
 
-static int load_kernel(struct machine *machine)
+int machine_load_kernel(const struct config *config, struct guest_mem *mem, struct cpu_entry *ret)
 {
-    const struct config *config = machine->config;
     AUTO_FREE char *cmdline = config_cmdline(config);
     struct boot_config boot = { .kernel = config->kernel,
                                 .initrd = config->initrd,
                                 .cmdline = cmdline,
                                 .ram_size = config->memory_size,
                                 .rsdp = LAYOUT_ACPI_BASE };
-    struct cpu_entry entry;
 
-    if (!cmdline)
-        return log_errno(-ENOMEM, "kernel command line");
-    int err = boot_load(machine->mem, &boot, &entry);
+    return cmdline ? boot_load(mem, &boot, ret) : log_errno(-ENOMEM, "kernel command line");
+}
+
+static int load_kernel(struct machine *machine)
+{
+    struct cpu_entry entry;
+    int err = machine_load_kernel(machine->config, machine->mem, &entry);
+
     if (!err)
         err = vcpu_set_entry(machine->vcpus[0].vcpu, machine->mem, &entry);
     return err;

@@ -132,6 +132,10 @@ struct machine {
     struct loop_source *signal_source, *timeout_timer, *grace_timer;
 };
 
+/* Puts the kernel that @config names into @mem, and says how to enter it. Logs what is wrong.
+ * Returns 0 or -errno. */
+int machine_load_kernel(const struct config *config, struct guest_mem *mem, struct cpu_entry *ret);
+
 /* Takes over @dev as the next device; fails if it is one too many, having destroyed it. */
 int machine_own(struct machine *machine, struct device *dev);
 /* Shows a virtio device to the guest, by the transport that the user chose. Owns @vdev from the
