@@ -53,6 +53,15 @@ struct fixture {
 /* Why the tests cannot run here, or NULL. */
 static const char *reason;
 
+/* A kernel that speaks IPv6 sends frames of its own to every interface that comes up. */
+static void silence_ipv6(void)
+{
+    AUTO_CLOSE int fd = open("/proc/sys/net/ipv6/conf/default/disable_ipv6", O_WRONLY | O_CLOEXEC);
+
+    if (fd >= 0) /* else there is no IPv6 */
+        assert_int_equal(write(fd, "1", 1), 1);
+}
+
 static void enter_namespaces(void)
 {
     if (geteuid() != 0)
@@ -68,6 +77,7 @@ static void enter_namespaces(void)
              chmod("/dev/net/tun", 0666) < 0)
         reason = "no device nodes";
     else {
+        silence_ipv6();
         int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
         if (fd < 0)
             reason = "no tun driver";

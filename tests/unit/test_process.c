@@ -148,7 +148,7 @@ static void the_end_is_known_where_nobody_keeps_its_status(void **state)
     struct fixture *fixture = *state;
 
     (void)signal(SIGCHLD, SIG_IGN);
-    start_shell(fixture, "exit 3");
+    start_shell(fixture, "sleep 0.2; exit 3"); /* not gone before there is a descriptor of it */
     bool ended = process_wait(fixture->process, 5000);
     (void)signal(SIGCHLD, SIG_DFL);
     assert_true(ended);
