@@ -537,6 +537,11 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
+uint64_t session_age_ns(const struct session *session)
+{
+    return now_ns() - session->launch_ns;
+}
+
 void machine_run(const struct config *config, struct outcome *ret)
 {
     struct session session = { .config = config, .launch_ns = now_ns() };
@@ -553,5 +558,5 @@ void machine_run(const struct config *config, struct outcome *ret)
         } while (again);
     }
     session_close_consoles(&session);
-    ret->duration_ms = (now_ns() - session.launch_ns) / 1000000;
+    ret->duration_ms = session_age_ns(&session) / 1000000;
 }

@@ -35,6 +35,9 @@ struct session {
     bool escape_is_active[CONSOLE_COUNT]; /* its input is a terminal with an escape key */
 };
 
+/* How long ago the user started it. */
+uint64_t session_age_ns(const struct session *session);
+
 enum console_index { CONSOLE_SERIAL, CONSOLE_VIRTIO };
 
 /* --- irq.c: how devices reach the guest --- */

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "devices/pc_chips.h"
@@ -221,16 +220,13 @@ static int watch_signals(struct machine *machine)
 static int start_timeout(struct machine *machine)
 {
     uint64_t limit_ns = machine->config->timeout_ms * NS_PER_MS;
-    struct timespec now;
 
     if (limit_ns == 0)
         return 0;
     int err = loop_add_timer(machine->loop, NULL, on_timeout, machine, &machine->timeout_timer);
     if (err)
         return err;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    uint64_t gone_ns = (uint64_t)now.tv_sec * 1000 * NS_PER_MS + (uint64_t)now.tv_nsec -
-                       machine->session->launch_ns;
+    uint64_t gone_ns = session_age_ns(machine->session);
     return loop_set_timer(machine->timeout_timer, gone_ns < limit_ns ? limit_ns - gone_ns : 0);
 }
 
