@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "boot/board.h"
 #include "cpu/entry.h"
 #include "mem/guest_mem.h"
 
@@ -15,8 +16,7 @@ struct boot_config {
     const char *kernel; /* path */
     const char *initrd; /* path, or NULL */
     const char *cmdline;
-    uint64_t ram_size; /* bytes, for the memory map */
-    gpa_t rsdp;        /* of the ACPI tables, 0: none */
+    const struct board *board; /* the machine that the kernel is told of */
 };
 
 /* Loads kernel and initrd and writes the boot parameters. Logs what is wrong with an image.

@@ -5,7 +5,11 @@
  * Written from the same list as the ACPI tables, so that both say the same. */
 #pragma once
 
-#include "boot/acpi.h"
+#include <stddef.h>
+#include <stdint.h>
+
+#include "boot/board.h"
+#include "mem/guest_mem.h"
 
 /* Builds the floating pointer and the table behind it into @buf of @size bytes, to be placed at
  * guest address @base (16-byte aligned), where the specification lets a kernel look: in
@@ -13,4 +17,4 @@
  *
  * Returns the number of bytes used, 0 if there are more CPUs than such a table can name (255;
  * nothing is written then), or -ENOSPC. */
-int mptable_build(const struct acpi_config *config, gpa_t base, uint8_t *buf, size_t size);
+int mptable_build(const struct board *board, gpa_t base, uint8_t *buf, size_t size);

@@ -36,14 +36,15 @@ struct vcpu_exit {
     unsigned size;  /* bytes of one access: 1, 2, 4, 8 */
     unsigned count; /* accesses of a string instruction, in a row in @data */
     bool is_write;
-    void *data; /* written data, or where read data goes before the next vcpu_run() */
+    bool is_warm; /* a reset that is to keep memory (arm64: PSCI SYSTEM_RESET2) */
+    void *data;   /* written data, or where read data goes before the next vcpu_run() */
 };
 
 /* Checks a feature name of --cpu=host,-NAME. Returns whether hutch knows it. */
 bool cpu_feature_is_known(const char *name);
 
-/* The APIC ID (arm64: MPIDR) of vCPU @index under @model. */
-uint32_t cpu_hardware_id(const struct cpu_model *model, unsigned index);
+/* The APIC ID (arm64: the affinity fields of MPIDR_EL1) of vCPU @index under @model. */
+uint64_t cpu_hardware_id(const struct cpu_model *model, unsigned index);
 
 /* Makes vCPU @index with CPUID, MSRs and topology set up, waiting for INIT/SIPI unless it is the
  * first. Logs what KVM refused. Returns 0 or -errno. */

@@ -26,9 +26,16 @@ int vm_map_memory(struct vm *vm, const struct guest_mem *mem);
 /* Sets the wire of global system interrupt @gsi. -EINVAL if there is no such wire. */
 int vm_set_irq(struct vm *vm, unsigned gsi, bool high);
 
-/* Sends a message-signalled interrupt, as a guest programmed it. One that means nothing may be
+/* Whether the interrupt controllers take messages: on Arm, a GICv2 does not. */
+bool vm_has_msi(const struct vm *vm);
+
+/* On Arm the version of the Generic Interrupt Controller that the guest has, 2 or 3; else 0. */
+unsigned vm_gic_version(const struct vm *vm);
+
+/* Sends a message-signalled interrupt, as a guest programmed it. @requester: the PCI requester ID
+ * of the function that sends it, which an Arm ITS goes by. A message that means nothing may be
  * refused with -EINVAL. */
-int vm_msi_send(struct vm *vm, uint64_t address, uint32_t data);
+int vm_msi_send(struct vm *vm, uint16_t requester, uint64_t address, uint32_t data);
 
 /* Guest writes of @size bytes (0: of any size) at memory address @address signal @fd instead of
  * exiting; if @value is not NULL, only writes of that value. */

@@ -14,7 +14,8 @@
 
 enum { CONFIG_MAX_DISKS = 24, CONFIG_MAX_NETS = 8, CONFIG_NAME_MAX = 63 };
 
-enum transport { TRANSPORT_PCI, TRANSPORT_MMIO };
+/* TRANSPORT_AUTO: PCI, if the host gives the guest message-signalled interrupts. */
+enum transport { TRANSPORT_PCI, TRANSPORT_MMIO, TRANSPORT_AUTO };
 enum on_reboot { ON_REBOOT_RESET, ON_REBOOT_EXIT };
 enum on_panic { ON_PANIC_EXIT, ON_PANIC_HOLD };
 
@@ -86,9 +87,5 @@ bool config_name_is_valid(const char *name);
 /* The kernel command line that results: the caller's to free; NULL if there is no memory. */
 char *config_cmdline(const struct config *config);
 
-/* Whether that command line makes a kernel leave CONFIG_PANIC_MARK at guest address
- * CONFIG_PANIC_MARK_GPA before it resets the machine in a panic, and only then. */
+/* Whether that command line makes a kernel reset the machine warm in a panic, and only then. */
 bool config_marks_panics(const struct config *config);
-
-#define CONFIG_PANIC_MARK UINT16_C(0x1234)
-#define CONFIG_PANIC_MARK_GPA UINT64_C(0x472)

@@ -209,7 +209,7 @@ static void table_publish(struct builder *builder)
     builder->entries[builder->entry_count++] = builder->base + builder->table;
 }
 
-static int build_dsdt(struct builder *builder, const struct acpi_config *config, gpa_t *ret)
+static int build_dsdt(struct builder *builder, const struct board *board, gpa_t *ret)
 {
     const struct table_header header = header_make("DSDT", 2);
     struct aml aml;
@@ -218,7 +218,7 @@ static int build_dsdt(struct builder *builder, const struct acpi_config *config,
     if (err)
         return err;
     aml_init(&aml, builder->data + builder->len, builder->size - builder->len);
-    dsdt_write(config, &aml);
+    dsdt_write(board, &aml);
     int len = aml_fini(&aml);
     if (len < 0)
         return len;
@@ -233,7 +233,7 @@ static struct generic_address port(uint16_t address)
     return (struct generic_address){ SPACE_IO, 8, 0, ACCESS_BYTE, address };
 }
 
-static int build_fadt(struct builder *builder, const struct acpi_config *config, gpa_t dsdt)
+static int build_fadt(struct builder *builder, const struct board *board, gpa_t dsdt)
 {
     const struct fadt fadt = {
         .header = header_make("FACP", 6),
@@ -243,11 +243,11 @@ static int build_fadt(struct builder *builder, const struct acpi_config *config,
         .flags = FADT_WBINVD | FADT_PROC_C1 | FADT_NO_FIXED_POWER_BUTTON |
                  FADT_NO_FIXED_SLEEP_BUTTON | FADT_NO_FIXED_RTC_WAKE | FADT_RESET_REGISTER |
                  FADT_HW_REDUCED,
-        .reset_register = port(config->reset_port),
+        .reset_register = port(board->reset_port),
         .reset_value = RESET_VALUE,
         .x_dsdt = dsdt,
-        .sleep_control = port(config->register_port),
-        .sleep_status = port((uint16_t)(config->register_port + 1)),
+        .sleep_control = port(board->acpi_registers.address),
+        .sleep_status = port((uint16_t)(board->acpi_registers.address + 1)),
         .hypervisor_vendor = "HUTCH",
     };
     int err = table_open(builder, &fadt, sizeof(fadt));
@@ -293,7 +293,7 @@ static int add_nmi(struct builder *builder, bool has_x2apic)
     return err;
 }
 
-static int build_madt(struct builder *builder, const struct acpi_config *config)
+static int build_madt(struct builder *builder, const struct board *board)
 {
     const struct madt madt = {
         .header = header_make("APIC", 5),
@@ -305,9 +305,9 @@ static int build_madt(struct builder *builder, const struct acpi_config *config)
     bool has_x2apic = false;
     int err = table_open(builder, &madt, sizeof(madt));
 
-    for (uint32_t i = 0; !err && i < config->cpu_count; i++) {
-        err = add_cpu(builder, i, config->apic_ids[i]);
-        has_x2apic |= needs_x2apic(i, config->apic_ids[i]);
+    for (uint32_t i = 0; !err && i < board->cpu_count; i++) {
+        err = add_cpu(builder, i, board->cpu_ids[i]);
+        has_x2apic |= needs_x2apic(i, board->cpu_ids[i]);
     }
     if (!err)
         err = append(builder, &io_apic, sizeof(io_apic));
@@ -318,9 +318,9 @@ static int build_madt(struct builder *builder, const struct acpi_config *config)
     return err;
 }
 
-static int build_mcfg(struct builder *builder, const struct acpi_config *config)
+static int build_mcfg(struct builder *builder, const struct board *board)
 {
-    const struct mcfg mcfg = { .header = header_make("MCFG", 1), .base = config->ecam_base };
+    const struct mcfg mcfg = { .header = header_make("MCFG", 1), .base = board->ecam_base };
     int err = table_open(builder, &mcfg, sizeof(mcfg));
 
     if (!err)
@@ -353,7 +353,7 @@ static void fill_rsdp(struct builder *builder, gpa_t xsdt)
     memcpy(builder->data, &rsdp, sizeof(rsdp));
 }
 
-int acpi_build(const struct acpi_config *config, gpa_t base, uint8_t *buf, size_t size)
+int acpi_build(const struct board *board, gpa_t base, uint8_t *buf, size_t size)
 {
     struct builder builder = { .base = base, .size = size };
     const struct rsdp none = { .revision = 0 };
@@ -363,13 +363,13 @@ int acpi_build(const struct acpi_config *config, gpa_t base, uint8_t *buf, size_
     int err = append(&builder, &none, sizeof(none)); /* its place; filled in at the end */
 
     if (!err)
-        err = build_dsdt(&builder, config, &dsdt);
+        err = build_dsdt(&builder, board, &dsdt);
     if (!err)
-        err = build_fadt(&builder, config, dsdt);
+        err = build_fadt(&builder, board, dsdt);
     if (!err)
-        err = build_madt(&builder, config);
-    if (!err && config->has_pci)
-        err = build_mcfg(&builder, config);
+        err = build_madt(&builder, board);
+    if (!err && board->has_pci)
+        err = build_mcfg(&builder, board);
     if (!err)
         err = build_xsdt(&builder, &xsdt);
     if (err)

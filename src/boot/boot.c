@@ -16,7 +16,7 @@ static const struct boot_loader *const loaders[] = {
 
 int kernel_check_span(const struct boot_job *job, const struct boot_range *span)
 {
-    const gpa_t end = memory_low_end(job->ram_size);
+    const gpa_t end = memory_low_end(job->board->ram_size);
 
     if (span->start < LAYOUT_KERNEL_BASE) {
         log_error("kernel '%s': wants to lie at 0x%jx, but the first MiB is not free for kernels; "
@@ -33,7 +33,7 @@ int kernel_check_span(const struct boot_job *job, const struct boot_range *span)
         log_error("kernel '%s': needs %ju MiB of RAM to start, the guest has %ju MiB; give it "
                   "more with --memory",
                   job->kernel.path, (uintmax_t)((span->start + span->size + MIB - 1) / MIB),
-                  (uintmax_t)(job->ram_size / MIB));
+                  (uintmax_t)(job->board->ram_size / MIB));
         return -ENOMEM;
     }
     return 0;
@@ -55,8 +55,7 @@ int boot_load(struct guest_mem *mem, const struct boot_config *in, struct cpu_en
     struct boot_job job = {
         .mem = mem,
         .cmdline = in->cmdline,
-        .ram_size = in->ram_size,
-        .rsdp = in->rsdp,
+        .board = in->board,
         .kernel = { .fd = -1 },
         .initrd = { .fd = -1 },
     };

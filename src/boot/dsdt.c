@@ -41,19 +41,19 @@ static void write_sleep_states(struct aml *aml)
     aml_close(aml);
 }
 
-static void write_bridge_resources(const struct acpi_config *config, struct aml *aml)
+static void write_bridge_resources(const struct board *board, struct aml *aml)
 {
     aml_name(aml, "_CRS");
     aml_open_resources(aml);
     aml_bus_window(aml, 0, 0);
     aml_io(aml, 0xcf8, 8);
-    aml_memory32_window(aml, (uint32_t)config->pci32_base, (uint32_t)config->pci32_size);
+    aml_memory32_window(aml, (uint32_t)board->pci32_base, (uint32_t)board->pci32_size);
     aml_close_resources(aml);
 }
 
 /* Package () { slot << 16 | any function, pin, no link device, GSI } for every pin of every slot;
  * they share four wires in turn. */
-static void write_interrupt_routes(const struct acpi_config *config, struct aml *aml)
+static void write_interrupt_routes(const struct board *board, struct aml *aml)
 {
     aml_name(aml, "_PRT");
     aml_open_package(aml, (PCI_SLOTS - 1) * PCI_PIN_COUNT);
@@ -63,7 +63,7 @@ static void write_interrupt_routes(const struct acpi_config *config, struct aml 
             aml_integer(aml, slot << 16 | 0xffff);
             aml_integer(aml, pin);
             aml_integer(aml, 0);
-            aml_integer(aml, config->intx_gsi + (slot + pin) % PCI_PIN_COUNT);
+            aml_integer(aml, board->intx_gsi + (slot + pin) % PCI_PIN_COUNT);
             aml_close(aml);
         }
     }
@@ -139,7 +139,7 @@ static void write_osc(struct aml *aml)
     aml_close(aml);
 }
 
-static void write_pci(const struct acpi_config *config, struct aml *aml)
+static void write_pci(const struct board *board, struct aml *aml)
 {
     aml_open_device(aml, "PCI0");
     aml_name_eisa_id(aml, "_HID", "PNP0A08"); /* PCI Express, for which ECAM stands ... */
@@ -147,23 +147,23 @@ static void write_pci(const struct acpi_config *config, struct aml *aml)
     aml_name_integer(aml, "_UID", 0);
     aml_name_integer(aml, "_SEG", 0);
     aml_name_integer(aml, "_BBN", 0);
-    write_bridge_resources(config, aml);
-    write_interrupt_routes(config, aml);
+    write_bridge_resources(board, aml);
+    write_interrupt_routes(board, aml);
     write_osc(aml);
     aml_close(aml);
 }
 
 /* What belongs to no device, but is not free either. */
-static void write_reservations(const struct acpi_config *config, struct aml *aml)
+static void write_reservations(const struct board *board, struct aml *aml)
 {
     aml_open_device(aml, "RSVD");
     aml_name_eisa_id(aml, "_HID", "PNP0C02");
     aml_name_integer(aml, "_UID", 0);
     aml_name(aml, "_CRS");
     aml_open_resources(aml);
-    aml_io(aml, config->register_port, 8);
-    if (config->has_pci)
-        aml_memory32(aml, (uint32_t)config->ecam_base, 1u << 20);
+    aml_io(aml, board->acpi_registers.address, 8);
+    if (board->has_pci)
+        aml_memory32(aml, (uint32_t)board->ecam_base, 1u << 20);
     aml_close_resources(aml);
     aml_close(aml);
 }
@@ -177,32 +177,32 @@ static void write_port_device(struct aml *aml, const char *name, uint16_t port, 
     aml_close_resources(aml);
 }
 
-static void write_serial(const struct acpi_config *config, struct aml *aml)
+static void write_serial(const struct board *board, struct aml *aml)
 {
     aml_open_device(aml, "COM1");
     aml_name_eisa_id(aml, "_HID", "PNP0501");
     aml_name_integer(aml, "_UID", 0);
     aml_name(aml, "_CRS");
     aml_open_resources(aml);
-    aml_io(aml, config->serial_port, 8);
-    aml_interrupt(aml, AML_EDGE_HIGH, config->serial_gsi);
+    aml_io(aml, board->serial.address, 8);
+    aml_interrupt(aml, AML_EDGE_HIGH, board->serial.gsi);
     aml_close_resources(aml);
     aml_close(aml);
 }
 
-static void write_rtc(const struct acpi_config *config, struct aml *aml)
+static void write_rtc(const struct board *board, struct aml *aml)
 {
     aml_open_device(aml, "RTC_");
     aml_name_eisa_id(aml, "_HID", "PNP0B00");
-    write_port_device(aml, "_CRS", config->rtc_port, 2);
+    write_port_device(aml, "_CRS", board->rtc.address, 2);
     aml_close(aml);
 }
 
-static void write_pvpanic(const struct acpi_config *config, struct aml *aml)
+static void write_pvpanic(const struct board *board, struct aml *aml)
 {
     aml_open_device(aml, "PEVT");
     aml_name_string(aml, "_HID", "QEMU0001");
-    write_port_device(aml, "_CRS", config->pvpanic_port, 1);
+    write_port_device(aml, "_CRS", board->pvpanic.address, 1);
     aml_close(aml);
 }
 
@@ -210,7 +210,7 @@ static void write_pvpanic(const struct acpi_config *config, struct aml *aml)
  *
  *   Method (_EVT, 1) { Local0 = EVNT    // reading clears, and lowers the wire
  *                      If (Local0 & power button) { Notify (PWRB, 0x80) } } */
-static void write_events(const struct acpi_config *config, struct aml *aml)
+static void write_events(const struct board *board, struct aml *aml)
 {
     aml_open_device(aml, "PWRB");
     aml_name_eisa_id(aml, "_HID", "PNP0C0C");
@@ -220,9 +220,10 @@ static void write_events(const struct acpi_config *config, struct aml *aml)
     aml_name_string(aml, "_HID", "ACPI0013");
     aml_name(aml, "_CRS");
     aml_open_resources(aml);
-    aml_interrupt(aml, AML_LEVEL_HIGH, config->event_gsi);
+    aml_interrupt(aml, AML_LEVEL_HIGH, board->acpi_registers.gsi);
     aml_close_resources(aml);
-    aml_port_field(aml, "EREG", "EVNT", (uint16_t)(config->register_port + EVENT_REGISTER_OFFSET));
+    aml_port_field(aml, "EREG", "EVNT",
+                   (uint16_t)(board->acpi_registers.address + EVENT_REGISTER_OFFSET));
     aml_open_method(aml, "_EVT", 1);
     op(aml, OP_STORE);
     aml_path(aml, "EVNT");
@@ -240,7 +241,7 @@ static void write_events(const struct acpi_config *config, struct aml *aml)
     aml_close(aml);
 }
 
-static void write_virtio_mmio(const struct acpi_virtio_mmio *slot, unsigned index, struct aml *aml)
+static void write_virtio_mmio(const struct board_virtio_mmio *slot, unsigned index, struct aml *aml)
 {
     char name[8];
 
@@ -257,20 +258,20 @@ static void write_virtio_mmio(const struct acpi_virtio_mmio *slot, unsigned inde
     aml_close(aml);
 }
 
-void dsdt_write(const struct acpi_config *config, struct aml *aml)
+void dsdt_write(const struct board *board, struct aml *aml)
 {
     write_sleep_states(aml);
     aml_open_scope(aml, "_SB_");
-    write_reservations(config, aml);
-    if (config->has_pci)
-        write_pci(config, aml);
-    if (config->has_serial)
-        write_serial(config, aml);
-    write_rtc(config, aml);
-    if (config->pvpanic_port)
-        write_pvpanic(config, aml);
-    write_events(config, aml);
-    for (size_t i = 0; i < config->virtio_mmio_count; i++)
-        write_virtio_mmio(&config->virtio_mmio[i], (unsigned)i, aml);
+    write_reservations(board, aml);
+    if (board->has_pci)
+        write_pci(board, aml);
+    if (board->serial.address)
+        write_serial(board, aml);
+    write_rtc(board, aml);
+    if (board->pvpanic.address)
+        write_pvpanic(board, aml);
+    write_events(board, aml);
+    for (size_t i = 0; i < board->virtio_mmio_count; i++)
+        write_virtio_mmio(&board->virtio_mmio[i], (unsigned)i, aml);
     aml_close(aml);
 }

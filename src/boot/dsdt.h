@@ -6,4 +6,4 @@
 #include "boot/acpi.h"
 
 /* Writes the content of the DSDT, without the table's header. */
-void dsdt_write(const struct acpi_config *config, struct aml *aml);
+void dsdt_write(const struct board *board, struct aml *aml);

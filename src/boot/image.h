@@ -35,8 +35,7 @@ struct boot_file {
 struct boot_job {
     struct guest_mem *mem;
     const char *cmdline;
-    uint64_t ram_size; /* bytes */
-    gpa_t rsdp;
+    const struct board *board;
     struct boot_file kernel, initrd;
 };
 

@@ -26,12 +26,12 @@ static gpa_t place_below(gpa_t floor, gpa_t end, uint64_t size)
 
 static gpa_t place(const struct boot_job *job, const struct initrd_limits *limits)
 {
-    const gpa_t low_end = memory_low_end(job->ram_size);
+    const gpa_t low_end = memory_low_end(job->board->ram_size);
     gpa_t start = place_below(limits->floor, limits->ceiling < low_end ? limits->ceiling : low_end,
                               job->initrd.size);
 
-    if (!start && limits->may_be_above_4g && job->ram_size > low_end) {
-        start = place_below(LAYOUT_RAM_HIGH, LAYOUT_RAM_HIGH + (job->ram_size - low_end),
+    if (!start && limits->may_be_above_4g && job->board->ram_size > low_end) {
+        start = place_below(LAYOUT_RAM_HIGH, LAYOUT_RAM_HIGH + (job->board->ram_size - low_end),
                             job->initrd.size);
     }
     return start;
@@ -51,7 +51,7 @@ static int refuse(const struct boot_job *job, const struct initrd_limits *limits
         log_error("initrd '%s': its %ju bytes and the kernel need %ju MiB of RAM to start, the "
                   "guest has %ju MiB; give it more with --memory",
                   job->initrd.path, (uintmax_t)job->initrd.size, (uintmax_t)needed,
-                  (uintmax_t)(job->ram_size / MIB));
+                  (uintmax_t)(job->board->ram_size / MIB));
     } else {
         log_error("initrd '%s': its %ju bytes do not fit between the kernel and 0x%jx, the "
                   "highest address that this kernel takes an initrd at; make it smaller",

@@ -88,7 +88,7 @@ enum { ISA_IRQ_COUNT = 16, ISA_IRQ_TIMER = 0, ISA_IRQ_CASCADE = 2, PCI_PIN_COUNT
 
 /* The table as it grows. */
 struct builder {
-    const struct acpi_config *config;
+    const struct board *board;
     uint8_t *data;
     size_t size, len;
     uint16_t entry_count;
@@ -121,8 +121,8 @@ static int add_processors(struct builder *builder)
     };
     int err = 0;
 
-    for (uint32_t i = 0; !err && i < builder->config->cpu_count; i++) {
-        processor.apic_id = (uint8_t)builder->config->apic_ids[i];
+    for (uint32_t i = 0; !err && i < builder->board->cpu_count; i++) {
+        processor.apic_id = (uint8_t)builder->board->cpu_ids[i];
         err = add_entry(builder, &processor, sizeof(processor));
         processor.flags = PROCESSOR_ENABLED; /* the first one boots */
     }
@@ -133,7 +133,7 @@ static int add_buses(struct builder *builder)
 {
     const struct mp_bus pci = { ENTRY_BUS, 0, { 'P', 'C', 'I', ' ', ' ', ' ' } };
     const struct mp_bus isa = { ENTRY_BUS, builder->isa_bus, { 'I', 'S', 'A', ' ', ' ', ' ' } };
-    int err = builder->config->has_pci ? add_entry(builder, &pci, sizeof(pci)) : 0;
+    int err = builder->board->has_pci ? add_entry(builder, &pci, sizeof(pci)) : 0;
 
     return err ? err : add_entry(builder, &isa, sizeof(isa));
 }
@@ -170,21 +170,21 @@ static int add_interrupt(struct builder *builder, unsigned flags, unsigned bus, 
 /* For every pin of every slot in use, as the DSDT's _PRT has it. */
 static int add_pci_interrupts(struct builder *builder)
 {
-    const struct acpi_config *config = builder->config;
+    const struct board *board = builder->board;
     int err = 0;
 
-    for (unsigned slot = 1; config->has_pci && slot < config->pci_slot_count; slot++) {
+    for (unsigned slot = 1; board->has_pci && slot < board->pci_slot_count; slot++) {
         for (unsigned pin = 0; !err && pin < PCI_PIN_COUNT; pin++)
             err = add_interrupt(builder, LEVEL_LOW, 0, slot << 2 | pin,
-                                config->intx_gsi + (slot + pin) % PCI_PIN_COUNT);
+                                board->intx_gsi + (slot + pin) % PCI_PIN_COUNT);
     }
     return err;
 }
 
-static bool is_virtio_mmio(const struct acpi_config *config, unsigned gsi)
+static bool is_virtio_mmio(const struct board *board, unsigned gsi)
 {
-    for (size_t i = 0; i < config->virtio_mmio_count; i++) {
-        if (config->virtio_mmio[i].gsi == gsi)
+    for (size_t i = 0; i < board->virtio_mmio_count; i++) {
+        if (board->virtio_mmio[i].gsi == gsi)
             return true;
     }
     return false;
@@ -197,7 +197,7 @@ static int add_isa_interrupts(struct builder *builder)
     int err = 0;
 
     for (unsigned irq = 0; !err && irq < ISA_IRQ_COUNT; irq++) {
-        if (irq == ISA_IRQ_TIMER || irq == ISA_IRQ_CASCADE || is_virtio_mmio(builder->config, irq))
+        if (irq == ISA_IRQ_TIMER || irq == ISA_IRQ_CASCADE || is_virtio_mmio(builder->board, irq))
             continue;
         err = add_interrupt(builder, EDGE_HIGH, builder->isa_bus, irq, irq);
     }
@@ -207,11 +207,11 @@ static int add_isa_interrupts(struct builder *builder)
 /* They are on no bus that the specification knows; ISA, as its numbers are those of the pins. */
 static int add_virtio_mmio_interrupts(struct builder *builder)
 {
-    const struct acpi_config *config = builder->config;
+    const struct board *board = builder->board;
     int err = 0;
 
-    for (size_t i = 0; !err && i < config->virtio_mmio_count; i++) {
-        unsigned gsi = config->virtio_mmio[i].gsi;
+    for (size_t i = 0; !err && i < board->virtio_mmio_count; i++) {
+        unsigned gsi = board->virtio_mmio[i].gsi;
         err = add_interrupt(builder, LEVEL_HIGH, builder->isa_bus, gsi, gsi);
     }
     return err;
@@ -225,7 +225,7 @@ static int add_local_interrupts(struct builder *builder)
         .kind = KIND_EXTINT,
         .flags = AS_THE_BUS_HAS_IT,
         .bus = builder->isa_bus,
-        .apic_id = (uint8_t)builder->config->apic_ids[0],
+        .apic_id = (uint8_t)builder->board->cpu_ids[0],
         .pin = LINT_EXTINT,
     };
     const struct mp_interrupt nmi = {
@@ -288,22 +288,22 @@ static void fill_header(struct builder *builder)
     memcpy(table, &header, sizeof(header));
 }
 
-static bool can_name_all_cpus(const struct acpi_config *config)
+static bool can_name_all_cpus(const struct board *board)
 {
-    for (uint32_t i = 0; i < config->cpu_count; i++) {
-        if (config->apic_ids[i] > APIC_ID_MAX)
+    for (uint32_t i = 0; i < board->cpu_count; i++) {
+        if (board->cpu_ids[i] > APIC_ID_MAX)
             return false;
     }
     return true;
 }
 
-int mptable_build(const struct acpi_config *config, gpa_t base, uint8_t *buf, size_t size)
+int mptable_build(const struct board *board, gpa_t base, uint8_t *buf, size_t size)
 {
     static const uint8_t places[sizeof(struct mp_pointer) + sizeof(struct mp_header)];
-    struct builder builder = { .config = config, .size = size, .isa_bus = config->has_pci };
+    struct builder builder = { .board = board, .size = size, .isa_bus = board->has_pci };
 
     builder.data = buf;
-    if (!can_name_all_cpus(config))
+    if (!can_name_all_cpus(board))
         return 0;
     int err = append(&builder, places, sizeof(places)); /* filled in at the end */
     if (!err)

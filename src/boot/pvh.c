@@ -52,7 +52,7 @@ static_assert(LAYOUT_PVH_START_INFO + sizeof(struct pvh_block) <= LAYOUT_BOOT_PA
 int pvh_write(const struct boot_job *job, const struct boot_range *initrd)
 {
     struct memory_range map[MEMORY_MAP_MAX];
-    size_t count = memory_map_fill(job->ram_size, map);
+    size_t count = memory_map_fill(job->board->ram_size, map);
     struct pvh_block block = {
         .info = {
             .magic = START_INFO_MAGIC,
@@ -60,7 +60,7 @@ int pvh_write(const struct boot_job *job, const struct boot_range *initrd)
             .module_count = initrd->size > 0,
             .modules = LAYOUT_PVH_START_INFO + offsetof(struct pvh_block, initrd),
             .cmdline = LAYOUT_CMDLINE,
-            .rsdp = job->rsdp,
+            .rsdp = LAYOUT_ACPI_BASE,
             .memory_map = LAYOUT_PVH_START_INFO + offsetof(struct pvh_block, map),
             .memory_map_count = (uint32_t)count,
         },

@@ -52,8 +52,8 @@ int zero_page_write(const struct boot_job *job, const struct setup_header *heade
     params->hdr.type_of_loader = LOADER_TYPE_UNASSIGNED;
     params->hdr.cmd_line_ptr = (uint32_t)LAYOUT_CMDLINE;
     params->hdr.setup_data = 0;
-    params->acpi_rsdp_addr = job->rsdp;
+    params->acpi_rsdp_addr = LAYOUT_ACPI_BASE;
     write_initrd(params, initrd);
-    write_memory_map(params, job->ram_size);
+    write_memory_map(params, job->board->ram_size);
     return 0;
 }

@@ -121,7 +121,7 @@ void dry_run_print(const struct config *config)
     json_text(&json, "kernel", config->kernel);
     json_text(&json, "initrd", config->initrd);
     json_text(&json, "cmdline", cmdline);
-    json_text(&json, "transport", config->transport == TRANSPORT_PCI ? "pci" : "mmio");
+    json_text(&json, "transport", config->transport == TRANSPORT_MMIO ? "mmio" : "pci");
     print_disks(&json, config);
     print_nets(&json, config);
     print_console(&json, "serial", &config->serial);

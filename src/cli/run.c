@@ -20,7 +20,7 @@ static void warn_about_root(const struct config *config)
     AUTO_FREE char *cmdline = config->initrd ? NULL : config_cmdline(config);
 
     if (cmdline)
-        kernel_warn_about_root(config->kernel, cmdline, config->transport == TRANSPORT_PCI);
+        kernel_warn_about_root(config->kernel, cmdline, config->transport != TRANSPORT_MMIO);
 }
 
 /* Whether all that can be found wrong before a machine exists is right. Logs what is not. */

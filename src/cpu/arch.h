@@ -15,18 +15,12 @@
 
 #include "cpu/vcpu.h"
 #include "cpu/vm.h"
+#include "mem/layout.h"
 
 struct arch_vm; /* what an architecture keeps per machine */
 
-/* The message that a level-triggered pin sends, as the kernel knows it. */
-struct pin_route {
-    bool is_routed;
-    uint64_t address;
-    uint32_t data;
-};
-
 /* The wires are the GSIs below this. */
-enum { ARCH_PIN_COUNT = 24 };
+enum { ARCH_PIN_COUNT = LAYOUT_GSI_COUNT };
 
 struct vm {
     int kvm_fd; /* /dev/kvm */
@@ -34,9 +28,6 @@ struct vm {
     unsigned cpu_count;
     size_t run_size; /* bytes of a vCPU's struct kvm_run with what lies behind it */
     struct arch_vm *arch;
-
-    pthread_mutex_t route_lock; /* protects what follows */
-    struct pin_route routes[ARCH_PIN_COUNT];
 };
 
 struct vcpu {
@@ -82,12 +73,8 @@ void arch_vcpu_describe(const struct vcpu *vcpu, char *buf, size_t size);
 /* Sets the wire of @pin, which is below ARCH_PIN_COUNT. */
 int arch_vm_set_wire(struct vm *vm, unsigned pin, bool high);
 
-/* Tells the kernel what pin @pin sends. Waits for the kernel if that is new. Returns 0 or -errno.
- */
-int vm_route_pin(struct vm *vm, unsigned pin, uint64_t address, uint32_t data);
-
-/* Puts the destination of a message where KVM looks for it. */
-struct kvm_irq_routing_msi arch_msi(const struct vm *vm, uint64_t address, uint32_t data);
+/* Puts the destination and the sender of a message where KVM looks for them. */
+struct kvm_msi arch_msi(const struct vm *vm, uint16_t requester, uint64_t address, uint32_t data);
 
 /* Runs a tiny guest in kernel mode for some milliseconds. Returns its instructions per second, 0
  * if it did not run. */

@@ -178,7 +178,6 @@ static struct vm *vm_alloc(unsigned cpu_count)
     vm->kvm_fd = -1;
     vm->fd = -1;
     vm->cpu_count = cpu_count;
-    pthread_mutex_init(&vm->route_lock, NULL);
     return vm;
 }
 
@@ -200,7 +199,6 @@ void vm_destroy(struct vm *vm)
     if (!vm)
         return;
     arch_vm_fini(vm);
-    pthread_mutex_destroy(&vm->route_lock);
     fd_close(&vm->fd);
     fd_close(&vm->kvm_fd);
     free(vm);

@@ -192,6 +192,7 @@ static int try_kernel(const struct config *config)
 {
     struct guest_mem *mem = NULL;
     struct cpu_entry entry;
+    struct board board = { 0 };
     int err = guest_mem_create(GUEST_MEM_PRIVATE, &mem);
 
     if (!err)
@@ -199,7 +200,10 @@ static int try_kernel(const struct config *config)
     if (err)
         (void)log_errno(err, "%ju MiB of guest memory", (uintmax_t)(config->memory_size / MIB));
     else
-        err = machine_load_kernel(config, mem, &entry);
+        err = board_init(&board, config, NULL);
+    if (!err)
+        err = machine_load_kernel(config, &board, mem, &entry);
+    board_fini(&board);
     guest_mem_destroy(mem);
     return err;
 }

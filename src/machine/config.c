@@ -43,6 +43,7 @@ int config_init(struct config *config)
         .cpu_count = cpus < DEFAULT_CPUS_MAX ? cpus : DEFAULT_CPUS_MAX,
         .memory_size = default_memory(),
         .has_rng = true,
+        .transport = TRANSPORT_AUTO,
         .grace_ms = DEFAULT_GRACE_MS,
         .escape_key = DEFAULT_ESCAPE_KEY,
     };
@@ -203,7 +204,7 @@ static size_t device_count(const struct config *config)
  * that there are interrupt pins for. */
 static int check_device_count(const struct config *config)
 {
-    bool is_pci = config->transport == TRANSPORT_PCI;
+    bool is_pci = config->transport != TRANSPORT_MMIO;
     size_t places = is_pci ? PCI_SLOT_COUNT - 1 : LAYOUT_VIRTIO_MMIO_MAX;
     size_t count = device_count(config);
 
@@ -258,9 +259,8 @@ static bool has_parameter(const char *cmdline, const char *prefix)
     return false;
 }
 
-/* A PC's memory word 0x472 tells its firmware that a reset is a warm reboot, if it is 0x1234.
- * Linux sets it (5.1 and later), and can be told to reboot warm only after a panic: so the word
- * says which reboots are panics, without any driver in the guest. */
+/* Linux (5.1 and later) can be told to reboot warm only after a panic: so the way of a reset says
+ * whether it was one, without any driver in the guest. How it shows is the platform's. */
 bool config_marks_panics(const struct config *config)
 {
     return config->on_panic == ON_PANIC_EXIT && !config->cmdline &&

@@ -111,7 +111,7 @@ int add_serial(struct machine *machine)
     struct console *console = &machine->consoles[CONSOLE_SERIAL];
     struct serial_params params = {
         .name = "ttyS0",
-        .irq = machine_pin(&machine->pins[LAYOUT_GSI_COM1], machine->vm, LAYOUT_GSI_COM1),
+        .irq = machine_pin(&machine->pins[LAYOUT_GSI_SERIAL], machine->vm, LAYOUT_GSI_SERIAL),
         .sink = { console_transmit, console_receive_ready, console },
     };
     struct device *serial;
@@ -120,14 +120,11 @@ int add_serial(struct machine *machine)
     if (!err)
         err = machine_own(machine, serial);
     if (!err)
-        err = bus_add(machine->ports, LAYOUT_PORT_COM1, 8, serial, 0);
+        err = platform_place_serial(machine, serial);
     if (err)
         return log_errno(err, "serial port");
     console->machine = machine;
     console->serial = serial;
-    machine->acpi.has_serial = true;
-    machine->acpi.serial_port = LAYOUT_PORT_COM1;
-    machine->acpi.serial_gsi = LAYOUT_GSI_COM1;
     err = open_stream(console, CONSOLE_SERIAL, serial->lock);
     return err ? log_errno(err, "serial port") : 0;
 }

@@ -63,12 +63,14 @@ static void msi_raise(void *ctx, unsigned vector)
     const struct msi_block *block = ctx;
 
     if (vector < MSIX_MAX_VECTORS && block->is_connected[vector])
-        (void)vm_msi_send(block->vm, block->messages[vector].address, block->messages[vector].data);
+        (void)vm_msi_send(block->vm, block->requester, block->messages[vector].address,
+                          block->messages[vector].data);
 }
 
-struct msi_port machine_msi_port(struct msi_block *block, struct vm *vm)
+struct msi_port machine_msi_port(struct msi_block *block, struct vm *vm, unsigned slot)
 {
     block->vm = vm;
+    block->requester = (uint16_t)(slot << 3); /* bus 0, function 0 */
     return (struct msi_port){ .connect = msi_connect, .raise = msi_raise, .ctx = block };
 }
 

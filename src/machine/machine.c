@@ -6,7 +6,6 @@
  * past can leak into it. */
 #include "machine/machine.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -16,8 +15,6 @@
 #include <time.h>
 
 #include "boot/boot.h"
-#include "boot/mptable.h"
-#include "devices/pc_chips.h"
 #include "host/fd.h"
 #include "host/log.h"
 #include "machine_private.h"
@@ -52,7 +49,7 @@ static int place_on_pci(struct machine *machine, struct virtio_dev *vdev)
     machine->msi[slot] = msi;
     struct virtio_pci_params params = {
         .vdev = vdev,
-        .msi = machine_msi_port(msi, machine->vm),
+        .msi = machine_msi_port(msi, machine->vm, slot),
         .intx = machine_wire_tap(&machine->intx_taps[slot], &machine->intx[slot % INTX_COUNT]),
         .doorbells = machine_doorbells(machine->vm),
     };
@@ -82,7 +79,7 @@ static int place_on_mmio(struct machine *machine, struct virtio_dev *vdev)
         err = bus_add(machine->memory, params.address, LAYOUT_VIRTIO_MMIO_SIZE, dev, 0);
     if (err)
         return err;
-    machine->acpi.virtio_mmio[machine->acpi.virtio_mmio_count++] = (struct acpi_virtio_mmio){
+    machine->board.virtio_mmio[machine->board.virtio_mmio_count++] = (struct board_virtio_mmio){
         .base = params.address, .size = LAYOUT_VIRTIO_MMIO_SIZE, .gsi = gsi
     };
     return 0;
@@ -90,10 +87,12 @@ static int place_on_mmio(struct machine *machine, struct virtio_dev *vdev)
 
 int machine_place_virtio(struct machine *machine, struct virtio_dev *vdev)
 {
-    bool is_pci = machine->config->transport == TRANSPORT_PCI;
+    bool is_pci = machine->board.has_pci;
 
-    /* config_check() has counted them. */
-    assert(machine->next_slot <= (is_pci ? PCI_SLOT_COUNT - 1 : LAYOUT_VIRTIO_MMIO_MAX));
+    if (machine->next_slot > (is_pci ? PCI_SLOT_COUNT - 1 : LAYOUT_VIRTIO_MMIO_MAX)) {
+        virtio_dev_destroy(vdev);
+        return -ENOSPC; /* config_check() has counted them, but for TRANSPORT_AUTO */
+    }
     int err = is_pci ? place_on_pci(machine, vdev) : place_on_mmio(machine, vdev);
     machine->next_slot++;
     return err;
@@ -101,14 +100,12 @@ int machine_place_virtio(struct machine *machine, struct virtio_dev *vdev)
 
 /* --- the devices --- */
 
-/* Whether the guest's kernel said, before it reset the machine, that it had panicked. */
-static bool reset_is_panic(const struct machine *machine)
+void machine_end_by_reset(struct machine *machine, bool is_warm)
 {
-    uint16_t mark = 0;
+    bool is_panic =
+        config_marks_panics(machine->config) && platform_reset_is_panic(machine, is_warm);
 
-    return config_marks_panics(machine->config) &&
-           !guest_mem_read(machine->mem, CONFIG_PANIC_MARK_GPA, &mark, sizeof(mark)) &&
-           mark == CONFIG_PANIC_MARK;
+    machine_end(machine, is_panic ? OUTCOME_PANIC : OUTCOME_REBOOT, 0);
 }
 
 static void on_power_event(void *ctx, enum power_event event, uint32_t value)
@@ -120,7 +117,7 @@ static void on_power_event(void *ctx, enum power_event event, uint32_t value)
         machine_end(machine, OUTCOME_POWEROFF, 0);
         break;
     case POWER_RESET:
-        machine_end(machine, reset_is_panic(machine) ? OUTCOME_PANIC : OUTCOME_REBOOT, 0);
+        machine_end_by_reset(machine, false);
         break;
     case POWER_DEBUG_EXIT:
         machine_end(machine, OUTCOME_DEBUG_EXIT, value);
@@ -137,44 +134,9 @@ static void on_power_event(void *ctx, enum power_event event, uint32_t value)
     }
 }
 
-/* Takes over the chip that a create function just put into *@chip, and gives it its first window.
- * @err is that function's result: arguments come in any order, so the chip cannot be one. */
-static int place_chip(struct machine *machine, int err, struct device *const *chip, uint64_t port,
-                      uint64_t size)
+struct power_port machine_power_port(struct machine *machine)
 {
-    if (!err)
-        err = machine_own(machine, *chip);
-    return err ? err : bus_add(machine->ports, port, size, *chip, 0);
-}
-
-static int add_chips(struct machine *machine)
-{
-    const struct power_port power = { .request = on_power_event, .ctx = machine };
-    struct acpi_params acpi = {
-        .irq = machine_pin(&machine->pins[LAYOUT_GSI_ACPI], machine->vm, LAYOUT_GSI_ACPI),
-        .power = power,
-    };
-    struct device *chip = NULL;
-    int err = place_chip(machine, rtc_create(&chip), &chip, LAYOUT_PORT_RTC, 2);
-
-    if (!err)
-        err = place_chip(machine, reset_control_create(&power, &chip), &chip,
-                         LAYOUT_PORT_RESET_CONTROL, 1);
-    if (!err)
-        err =
-            place_chip(machine, debug_exit_create(&power, &chip), &chip, LAYOUT_PORT_DEBUG_EXIT, 4);
-    if (!err)
-        err = place_chip(machine, pvpanic_create(&power, &chip), &chip, LAYOUT_PORT_PVPANIC, 1);
-    if (!err)
-        err = place_chip(machine, i8042_create(&power, &chip), &chip, LAYOUT_PORT_I8042, 1);
-    if (!err)
-        err = bus_add(machine->ports, LAYOUT_PORT_I8042 + 4, 1, chip, 4);
-    if (!err)
-        err = place_chip(machine, acpi_registers_create(&acpi, &chip), &chip, LAYOUT_PORT_ACPI, 8);
-    if (err)
-        return log_errno(err, "the PC's chips");
-    machine->acpi_registers = chip;
-    return 0;
+    return (struct power_port){ .request = on_power_event, .ctx = machine };
 }
 
 static int add_pci_host(struct machine *machine)
@@ -186,8 +148,7 @@ static int add_pci_host(struct machine *machine)
                                       .window32_base = LAYOUT_PCI32_BASE,
                                       .window32_size = LAYOUT_PCI32_SIZE };
 
-    machine->acpi.has_pci = machine->config->transport == TRANSPORT_PCI;
-    if (!machine->acpi.has_pci)
+    if (!machine->board.has_pci)
         return 0;
     for (unsigned i = 0; i < INTX_COUNT; i++)
         machine->intx[i].gsi = LAYOUT_GSI_PCI_INTX + i;
@@ -318,7 +279,7 @@ static int add_rng(struct machine *machine)
 /* Every kind of device, in the order it is built and numbered; each says why it failed. Disks come
  * before cards, so that a root disk is the first function on the bus whatever else there is. */
 static int (*const add_devices[])(struct machine *) = {
-    add_chips, add_pci_host, add_serial, add_disks, add_nets, add_rng, add_console,
+    platform_add_chips, add_pci_host, add_serial, add_disks, add_nets, add_rng, add_console,
 };
 
 /* --- the machine --- */
@@ -344,16 +305,21 @@ static int build_core(struct machine *machine)
     for (unsigned i = 0; i < INTX_COUNT; i++)
         machine->intx[i].vm = machine->vm;
     err = vm_map_memory(machine->vm, machine->mem);
-    return err ? log_errno(err, "KVM: giving the guest its memory") : 0;
+    if (err)
+        return log_errno(err, "KVM: giving the guest its memory");
+    return board_init(&machine->board, config, machine->vm);
 }
 
 static int build_devices(struct machine *machine)
 {
+    struct board *board = &machine->board;
+
     for (size_t i = 0; i < sizeof(add_devices) / sizeof(add_devices[0]); i++) {
         int err = add_devices[i](machine);
         if (err)
             return err;
     }
+    board->pci_slot_count = board->has_pci ? machine->next_slot : 0;
     return 0;
 }
 
@@ -378,57 +344,41 @@ static int build_vcpus(struct machine *machine)
     return 0;
 }
 
-/* Tells the guest what was placed where: by ACPI, and by an MP table if it has no ACPI. */
-static int write_tables(struct machine *machine, const struct acpi_config *acpi)
+int board_init(struct board *board, const struct config *config, const struct vm *vm)
 {
-    uint8_t *area = guest_mem_at(machine->mem, LAYOUT_ACPI_BASE, LAYOUT_ACPI_SIZE);
-    uint8_t *mp_area = guest_mem_at(machine->mem, LAYOUT_MPTABLE_BASE, LAYOUT_MPTABLE_SIZE);
+    const struct cpu_model model = { .count = config->cpu_count };
 
-    if (!area || !mp_area)
-        return log_errno(-ENOMEM, "ACPI tables");
-    int used = acpi_build(acpi, LAYOUT_ACPI_BASE, area, LAYOUT_ACPI_SIZE);
-    if (used < 0)
-        return log_errno(used, "ACPI tables for %u vCPUs", acpi->cpu_count);
-    used = mptable_build(acpi, LAYOUT_MPTABLE_BASE, mp_area, LAYOUT_MPTABLE_SIZE);
-    return used < 0 ? log_errno(used, "MP table for %u vCPUs", acpi->cpu_count) : 0;
+    *board = (struct board){
+        .ram_size = config->memory_size,
+        .has_pci = config->transport == TRANSPORT_PCI ||
+                   (config->transport == TRANSPORT_AUTO && (!vm || vm_has_msi(vm))),
+        .pci_slot_count = 1,
+        .ecam_base = LAYOUT_ECAM_BASE,
+        .pci32_base = LAYOUT_PCI32_BASE,
+        .pci32_size = LAYOUT_PCI32_SIZE,
+        .intx_gsi = LAYOUT_GSI_PCI_INTX,
+        .cpu_ids = calloc(config->cpu_count, sizeof(*board->cpu_ids)),
+    };
+    if (!board->cpu_ids)
+        return log_errno(-ENOMEM, "a list of %u CPUs", config->cpu_count);
+    for (; board->cpu_count < config->cpu_count; board->cpu_count++)
+        board->cpu_ids[board->cpu_count] = cpu_hardware_id(&model, board->cpu_count);
+    return 0;
 }
 
-static int build_tables(struct machine *machine)
+void board_fini(struct board *board)
 {
-    struct acpi_config *acpi = &machine->acpi;
-    unsigned cpu_count = machine->config->cpu_count;
-    struct cpu_model model = { .count = cpu_count };
-    AUTO_FREE uint32_t *apic_ids = calloc(cpu_count, sizeof(*apic_ids));
-
-    if (!apic_ids)
-        return log_errno(-ENOMEM, "ACPI tables");
-    for (unsigned i = 0; i < cpu_count; i++)
-        apic_ids[i] = cpu_hardware_id(&model, i);
-    acpi->cpu_count = cpu_count;
-    acpi->apic_ids = apic_ids;
-    acpi->pci_slot_count = acpi->has_pci ? machine->next_slot : 0;
-    acpi->ecam_base = LAYOUT_ECAM_BASE;
-    acpi->pci32_base = LAYOUT_PCI32_BASE;
-    acpi->pci32_size = LAYOUT_PCI32_SIZE;
-    acpi->intx_gsi = LAYOUT_GSI_PCI_INTX;
-    acpi->register_port = LAYOUT_PORT_ACPI;
-    acpi->event_gsi = LAYOUT_GSI_ACPI;
-    acpi->reset_port = LAYOUT_PORT_RESET_CONTROL;
-    acpi->rtc_port = LAYOUT_PORT_RTC;
-    acpi->pvpanic_port = LAYOUT_PORT_PVPANIC;
-    int err = write_tables(machine, acpi);
-    acpi->apic_ids = NULL;
-    return err;
+    free(board->cpu_ids);
+    board->cpu_ids = NULL;
 }
 
-int machine_load_kernel(const struct config *config, struct guest_mem *mem, struct cpu_entry *ret)
+int machine_load_kernel(const struct config *config, const struct board *board,
+                        struct guest_mem *mem, struct cpu_entry *ret)
 {
     AUTO_FREE char *cmdline = config_cmdline(config);
-    struct boot_config boot = { .kernel = config->kernel,
-                                .initrd = config->initrd,
-                                .cmdline = cmdline,
-                                .ram_size = config->memory_size,
-                                .rsdp = LAYOUT_ACPI_BASE };
+    struct boot_config boot = {
+        .kernel = config->kernel, .initrd = config->initrd, .cmdline = cmdline, .board = board
+    };
 
     return cmdline ? boot_load(mem, &boot, ret) : log_errno(-ENOMEM, "kernel command line");
 }
@@ -436,7 +386,7 @@ int machine_load_kernel(const struct config *config, struct guest_mem *mem, stru
 static int load_kernel(struct machine *machine)
 {
     struct cpu_entry entry;
-    int err = machine_load_kernel(machine->config, machine->mem, &entry);
+    int err = machine_load_kernel(machine->config, &machine->board, machine->mem, &entry);
 
     if (!err)
         err = vcpu_set_entry(machine->vcpus[0].vcpu, machine->mem, &entry);
@@ -452,7 +402,7 @@ static int machine_build(struct machine *machine)
     if (!err)
         err = build_vcpus(machine);
     if (!err)
-        err = build_tables(machine);
+        err = platform_write_tables(machine);
     if (!err)
         err = load_kernel(machine);
     return err;
@@ -473,6 +423,7 @@ static void machine_destroy(struct machine *machine)
         free(machine->msi[i]);
     vm_destroy(machine->vm);
     guest_mem_destroy(machine->mem);
+    board_fini(&machine->board);
     bus_destroy(machine->memory);
     bus_destroy(machine->ports);
     loop_destroy(machine->loop);

@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#include "boot/acpi.h"
+#include "boot/board.h"
 #include "cpu/vcpu.h"
 #include "cpu/vm.h"
 #include "devices/bus.h"
@@ -42,9 +42,10 @@ enum console_index { CONSOLE_SERIAL, CONSOLE_VIRTIO };
 
 /* --- irq.c: how devices reach the guest --- */
 
-/* The messages of one device, by vector; used under that device's lock. */
+/* The messages of one PCI function, by vector; used under that device's lock. */
 struct msi_block {
     struct vm *vm;
+    uint16_t requester; /* its bus, device and function number */
     bool is_connected[MSIX_MAX_VECTORS];
     struct msi_message messages[MSIX_MAX_VECTORS];
 };
@@ -69,7 +70,7 @@ struct pin {
 
 struct irq_line machine_pin(struct pin *pin, struct vm *vm, unsigned gsi);
 struct irq_line machine_wire_tap(struct wire_tap *tap, struct shared_wire *wire);
-struct msi_port machine_msi_port(struct msi_block *block, struct vm *vm);
+struct msi_port machine_msi_port(struct msi_block *block, struct vm *vm, unsigned slot);
 struct doorbell_port machine_doorbells(struct vm *vm);
 
 /* --- console.c: ttyS0 and hvc0 --- */
@@ -119,9 +120,9 @@ struct machine {
     struct shared_wire intx[INTX_COUNT];
     struct wire_tap intx_taps[PCI_SLOT_COUNT];
     struct msi_block *msi[PCI_SLOT_COUNT];
-    struct device *acpi_registers; /* one of devices */
+    struct device *power_button; /* one of devices: the chip that has it */
     struct console consoles[CONSOLE_COUNT];
-    struct acpi_config acpi; /* what was placed where */
+    struct board board; /* what was placed where */
     struct vcpu_thread *vcpus;
     unsigned vcpu_count;
 
@@ -135,9 +136,15 @@ struct machine {
     struct loop_source *signal_source, *timeout_timer, *grace_timer;
 };
 
+/* Fills in what is known before anything is placed. @vm: NULL for a machine that will not run.
+ * Logs. Returns 0 or -errno; board_fini() is called in either case. */
+int board_init(struct board *board, const struct config *config, const struct vm *vm);
+void board_fini(struct board *board);
+
 /* Puts the kernel that @config names into @mem, and says how to enter it. Logs what is wrong.
  * Returns 0 or -errno. */
-int machine_load_kernel(const struct config *config, struct guest_mem *mem, struct cpu_entry *ret);
+int machine_load_kernel(const struct config *config, const struct board *board,
+                        struct guest_mem *mem, struct cpu_entry *ret);
 
 /* Takes over @dev as the next device; fails if it is one too many, having destroyed it. */
 int machine_own(struct machine *machine, struct device *dev);
@@ -145,8 +152,27 @@ int machine_own(struct machine *machine, struct device *dev);
  * call on. */
 int machine_place_virtio(struct machine *machine, struct virtio_dev *vdev);
 
+/* Where chips ask for what concerns the whole machine. */
+struct power_port machine_power_port(struct machine *machine);
+
 /* Ends the machine, unless somebody did before. Any thread. */
 void machine_end(struct machine *machine, enum outcome_kind kind, uint32_t value);
+/* The same for a reset by the guest, which can be what its kernel does in a panic. */
+void machine_end_by_reset(struct machine *machine, bool is_warm);
 
 /* Starts the vCPUs, runs the loop to the machine's end, and joins them. */
 void machine_run_to_end(struct machine *machine);
+
+/* --- platform_<architecture>.c: the chips around the CPUs, and how the guest is told of them ---
+ */
+
+/* Adds the clock, the ways to power off and to reset, and what a panic is told to. */
+int platform_add_chips(struct machine *machine);
+/* Puts the serial port where the guest looks for it. */
+int platform_place_serial(struct machine *machine, struct device *serial);
+/* Writes the tables that lie in guest RAM whatever the kernel, when all is placed. */
+int platform_write_tables(struct machine *machine);
+/* Whether the guest, which was to reset warm in a panic only, did so. */
+bool platform_reset_is_panic(const struct machine *machine, bool is_warm);
+/* Presses the power button; the chip is locked by the caller. */
+void platform_press_power_button(struct device *chip);

@@ -9,7 +9,6 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "devices/pc_chips.h"
 #include "host/fd.h"
 #include "host/log.h"
 #include "machine_private.h"
@@ -76,7 +75,7 @@ static void answer_exit(struct machine *machine, const struct vcpu *vcpu,
         machine_end(machine, OUTCOME_POWEROFF, 0);
         break;
     case VCPU_EXIT_GUEST_RESET:
-        machine_end(machine, OUTCOME_REBOOT, 0);
+        machine_end_by_reset(machine, exit->is_warm);
         break;
     case VCPU_EXIT_FAILED:
         end_with_failure(machine, vcpu);
@@ -141,10 +140,10 @@ static void join_vcpus(struct machine *machine)
 
 static void press_power_button(struct machine *machine)
 {
-    struct device *chip = machine->acpi_registers;
+    struct device *chip = machine->power_button;
 
     pthread_mutex_lock(chip->lock);
-    acpi_press_power_button(chip);
+    platform_press_power_button(chip);
     pthread_mutex_unlock(chip->lock);
 }
 

@@ -24,7 +24,7 @@ enum { SERIAL, RTC, I8042, RESET_CONTROL, DEBUG_EXIT, PVPANIC, ACPI };
 static const struct {
     uint16_t port, size;
 } places[CHIP_COUNT] = {
-    [SERIAL] = { LAYOUT_PORT_COM1, 8 },
+    [SERIAL] = { LAYOUT_SERIAL, 8 },
     [RTC] = { LAYOUT_PORT_RTC, 2 },
     [I8042] = { LAYOUT_PORT_I8042, 5 },
     [RESET_CONTROL] = { LAYOUT_PORT_RESET_CONTROL, 1 },

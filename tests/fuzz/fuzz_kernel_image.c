@@ -35,9 +35,10 @@ static void boot(struct boot_job *job)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint8_t initrd[INITRD_SIZE];
+    const struct board board = { .ram_size = RAM_SIZE };
     struct boot_job job = {
         .cmdline = "console=ttyS0",
-        .ram_size = RAM_SIZE,
+        .board = &board,
         .kernel = { .fd = -1 },
         .initrd = { .fd = -1 },
     };

@@ -293,8 +293,8 @@ static void messages_that_mean_nothing_are_survived(void **state)
     if (!f->vm)
         skip();
     for (size_t i = 0; i < sizeof(garbage) / sizeof(garbage[0]); i++)
-        (void)vm_msi_send(f->vm, garbage[i].address, garbage[i].data);
-    assert_int_equal(vm_msi_send(f->vm, 0xfee00000, 0x41), 0);
+        (void)vm_msi_send(f->vm, 0, garbage[i].address, garbage[i].data);
+    assert_int_equal(vm_msi_send(f->vm, 0, 0xfee00000, 0x41), 0);
 }
 
 static void a_wire_can_be_set_and_set_again(void **state)
@@ -303,9 +303,9 @@ static void a_wire_can_be_set_and_set_again(void **state)
 
     if (!f->vm)
         skip();
-    assert_int_equal(vm_set_irq(f->vm, LAYOUT_GSI_COM1, true), 0);
-    assert_int_equal(vm_set_irq(f->vm, LAYOUT_GSI_COM1, true), 0);
-    assert_int_equal(vm_set_irq(f->vm, LAYOUT_GSI_COM1, false), 0);
+    assert_int_equal(vm_set_irq(f->vm, LAYOUT_GSI_SERIAL, true), 0);
+    assert_int_equal(vm_set_irq(f->vm, LAYOUT_GSI_SERIAL, true), 0);
+    assert_int_equal(vm_set_irq(f->vm, LAYOUT_GSI_SERIAL, false), 0);
 }
 
 static void a_wire_that_is_not_there_is_refused(void **state)

@@ -75,12 +75,12 @@ static inline void write_sparse_file(const char *path, uint64_t size)
 /* Boots fixture->kernel (and fixture->initrd, if @has_initrd), keeping what is said. */
 static int fixture_boot(struct fixture *fixture, const char *cmdline, bool has_initrd)
 {
+    const struct board board = { .ram_size = fixture->ram_size };
     struct boot_config config = {
         .kernel = fixture->kernel,
         .initrd = has_initrd ? fixture->initrd : NULL,
         .cmdline = cmdline,
-        .ram_size = fixture->ram_size,
-        .rsdp = LAYOUT_ACPI_BASE,
+        .board = &board,
     };
     int words = memfd_create("stderr", MFD_CLOEXEC), real = dup(STDERR_FILENO);
 

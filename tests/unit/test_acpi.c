@@ -19,42 +19,41 @@
 enum { MAX_CPUS = 4096 };
 
 static uint8_t tables[LAYOUT_ACPI_SIZE];
-static uint32_t apic_ids[MAX_CPUS];
+static uint64_t apic_ids[MAX_CPUS];
 
-static struct acpi_config machine_with(uint32_t cpu_count)
+static struct board machine_with(uint32_t cpu_count)
 {
     for (uint32_t i = 0; i < cpu_count; i++)
         apic_ids[i] = i;
-    return (struct acpi_config){
+    return (struct board){
         .cpu_count = cpu_count,
-        .apic_ids = apic_ids,
+        .cpu_ids = apic_ids,
         .has_pci = true,
         .ecam_base = LAYOUT_ECAM_BASE,
         .pci32_base = LAYOUT_PCI32_BASE,
         .pci32_size = LAYOUT_PCI32_SIZE,
         .intx_gsi = LAYOUT_GSI_PCI_INTX,
-        .has_serial = true,
-        .serial_port = LAYOUT_PORT_COM1,
-        .serial_gsi = LAYOUT_GSI_COM1,
-        .register_port = LAYOUT_PORT_ACPI,
-        .event_gsi = LAYOUT_GSI_ACPI,
+        .serial.address = LAYOUT_SERIAL,
+        .serial.gsi = LAYOUT_GSI_SERIAL,
+        .acpi_registers.address = LAYOUT_PORT_ACPI,
+        .acpi_registers.gsi = LAYOUT_GSI_ACPI,
         .reset_port = LAYOUT_PORT_RESET_CONTROL,
-        .rtc_port = LAYOUT_PORT_RTC,
-        .pvpanic_port = LAYOUT_PORT_PVPANIC,
+        .rtc.address = LAYOUT_PORT_RTC,
+        .pvpanic.address = LAYOUT_PORT_PVPANIC,
     };
 }
 
-static struct acpi_config machine_without_pci(void)
+static struct board machine_without_pci(void)
 {
-    struct acpi_config config = machine_with(2);
+    struct board board = machine_with(2);
 
-    config.has_pci = false;
-    config.virtio_mmio_count = LAYOUT_VIRTIO_MMIO_MAX;
-    for (unsigned i = 0; i < config.virtio_mmio_count; i++)
-        config.virtio_mmio[i] =
-            (struct acpi_virtio_mmio){ LAYOUT_VIRTIO_MMIO_BASE + i * LAYOUT_VIRTIO_MMIO_STRIDE,
-                                       LAYOUT_VIRTIO_MMIO_SIZE, 5 + i };
-    return config;
+    board.has_pci = false;
+    board.virtio_mmio_count = LAYOUT_VIRTIO_MMIO_MAX;
+    for (unsigned i = 0; i < board.virtio_mmio_count; i++)
+        board.virtio_mmio[i] =
+            (struct board_virtio_mmio){ LAYOUT_VIRTIO_MMIO_BASE + i * LAYOUT_VIRTIO_MMIO_STRIDE,
+                                        LAYOUT_VIRTIO_MMIO_SIZE, 5 + i };
+    return board;
 }
 
 static uint64_t number_at(const uint8_t *bytes, unsigned size)
@@ -102,18 +101,18 @@ static const uint8_t *find_table(const char *signature, size_t *len)
     return NULL;
 }
 
-static void build(const struct acpi_config *config)
+static void build(const struct board *board)
 {
     memset(tables, 0xa5, sizeof(tables));
-    assert_true(acpi_build(config, LAYOUT_ACPI_BASE, tables, sizeof(tables)) > 0);
+    assert_true(acpi_build(board, LAYOUT_ACPI_BASE, tables, sizeof(tables)) > 0);
 }
 
 static void the_rsdp_comes_first_and_adds_up(void **state)
 {
-    struct acpi_config config = machine_with(1);
+    struct board board = machine_with(1);
     (void)state;
 
-    build(&config);
+    build(&board);
 
     assert_memory_equal(tables, "RSD PTR ", 8);
     assert_int_equal(sum(tables, 20), 0);
@@ -123,11 +122,11 @@ static void the_rsdp_comes_first_and_adds_up(void **state)
 static void every_table_is_listed_and_adds_up(void **state)
 {
     static const char *const signatures[] = { "FACP", "APIC", "MCFG", "DSDT" };
-    struct acpi_config config = machine_with(4);
+    struct board board = machine_with(4);
     size_t len;
     (void)state;
 
-    build(&config);
+    build(&board);
 
     for (size_t i = 0; i < 4; i++)
         assert_non_null(find_table(signatures[i], &len));
@@ -135,11 +134,11 @@ static void every_table_is_listed_and_adds_up(void **state)
 
 static void a_machine_without_pci_has_no_mcfg(void **state)
 {
-    struct acpi_config config = machine_without_pci();
+    struct board board = machine_without_pci();
     size_t len;
     (void)state;
 
-    build(&config);
+    build(&board);
 
     assert_null(find_table("MCFG", &len));
 }
@@ -162,10 +161,10 @@ static unsigned count_entries(uint8_t type)
 
 static void cpus_above_254_are_told_as_x2apic(void **state)
 {
-    struct acpi_config config = machine_with(300);
+    struct board board = machine_with(300);
     (void)state;
 
-    build(&config);
+    build(&board);
 
     assert_int_equal(count_entries(0), 255);
     assert_int_equal(count_entries(9), 45);
@@ -174,11 +173,11 @@ static void cpus_above_254_are_told_as_x2apic(void **state)
 
 static void a_cpu_whose_apic_id_is_255_is_told_as_x2apic(void **state)
 {
-    struct acpi_config config = machine_with(2);
+    struct board board = machine_with(2);
     (void)state;
 
     apic_ids[1] = 255;
-    build(&config);
+    build(&board);
 
     assert_int_equal(count_entries(0), 1);
     assert_int_equal(count_entries(9), 1);
@@ -186,10 +185,10 @@ static void a_cpu_whose_apic_id_is_255_is_told_as_x2apic(void **state)
 
 static void few_cpus_need_no_x2apic_entries(void **state)
 {
-    struct acpi_config config = machine_with(4);
+    struct board board = machine_with(4);
     (void)state;
 
-    build(&config);
+    build(&board);
 
     assert_int_equal(count_entries(0), 4);
     assert_int_equal(count_entries(1), 1);
@@ -199,21 +198,21 @@ static void few_cpus_need_no_x2apic_entries(void **state)
 
 static void as_many_cpus_as_kvm_has_fit_into_the_bios_area(void **state)
 {
-    struct acpi_config config = machine_with(MAX_CPUS);
+    struct board board = machine_with(MAX_CPUS);
     (void)state;
 
-    build(&config);
+    build(&board);
 
     assert_int_equal(count_entries(0) + count_entries(9), MAX_CPUS);
 }
 
 static void the_fadt_names_the_registers_for_sleep_and_reset(void **state)
 {
-    struct acpi_config config = machine_with(1);
+    struct board board = machine_with(1);
     size_t len;
     (void)state;
 
-    build(&config);
+    build(&board);
     const uint8_t *fadt = find_table("FACP", &len);
 
     assert_int_equal(len, 276);
@@ -226,19 +225,19 @@ static void the_fadt_names_the_registers_for_sleep_and_reset(void **state)
 
 static void a_buffer_too_small_is_never_overrun(void **state)
 {
-    struct acpi_config config = machine_with(3);
+    struct board board = machine_with(3);
     (void)state;
-    int needed = acpi_build(&config, LAYOUT_ACPI_BASE, tables, sizeof(tables));
+    int needed = acpi_build(&board, LAYOUT_ACPI_BASE, tables, sizeof(tables));
 
     for (int size = 0; size < needed; size++) {
         uint8_t *exact = malloc((size_t)size + 1); /* whose end the sanitizer watches */
         assert_non_null(exact);
         exact[size] = 0xa5;
-        assert_int_equal(acpi_build(&config, LAYOUT_ACPI_BASE, exact, (size_t)size), -ENOSPC);
+        assert_int_equal(acpi_build(&board, LAYOUT_ACPI_BASE, exact, (size_t)size), -ENOSPC);
         assert_int_equal(exact[size], 0xa5);
         free(exact);
     }
-    assert_int_equal(acpi_build(&config, LAYOUT_ACPI_BASE, tables, (size_t)needed), needed);
+    assert_int_equal(acpi_build(&board, LAYOUT_ACPI_BASE, tables, (size_t)needed), needed);
 }
 
 /* Runs a shell command and returns its exit status. */
@@ -274,12 +273,12 @@ static void write_table(const char *folder, const char *name, const uint8_t *tab
 
 /* Takes the tables apart and, for the DSDT, puts them together again: iasl says what it finds
  * wrong on either way. */
-static void assert_iasl_is_content(const struct acpi_config *config)
+static void assert_iasl_is_content(const struct board *board)
 {
     static const char *const names[] = { "FACP", "APIC", "MCFG", "DSDT" };
     char folder[] = "/tmp/hutch-acpi.XXXXXX", command[1024];
 
-    build(config);
+    build(board);
     assert_non_null(mkdtemp(folder));
     for (size_t i = 0; i < 4; i++) {
         size_t len;
@@ -301,32 +300,32 @@ static void assert_iasl_is_content(const struct acpi_config *config)
 
 static void iasl_accepts_a_machine_with_pci(void **state)
 {
-    struct acpi_config config = machine_with(4);
+    struct board board = machine_with(4);
     (void)state;
 
     if (iasl_is_missing())
         skip(); /* Debian's acpica-tools has it */
-    assert_iasl_is_content(&config);
+    assert_iasl_is_content(&board);
 }
 
 static void iasl_accepts_a_machine_with_virtio_mmio(void **state)
 {
-    struct acpi_config config = machine_without_pci();
+    struct board board = machine_without_pci();
     (void)state;
 
     if (iasl_is_missing())
         skip();
-    assert_iasl_is_content(&config);
+    assert_iasl_is_content(&board);
 }
 
 static void iasl_accepts_a_machine_with_300_cpus(void **state)
 {
-    struct acpi_config config = machine_with(300);
+    struct board board = machine_with(300);
     (void)state;
 
     if (iasl_is_missing())
         skip();
-    assert_iasl_is_content(&config);
+    assert_iasl_is_content(&board);
 }
 
 int main(void)

@@ -20,37 +20,37 @@ static const unsigned sizes[TYPE_COUNT] = { 20, 8, 8, 8, 8 };
 
 static uint8_t area[LAYOUT_MPTABLE_SIZE];
 static const uint8_t *const table = area + POINTER_SIZE;
-static uint32_t apic_ids[MAX_CPUS + 1];
+static uint64_t apic_ids[MAX_CPUS + 1];
 
-static struct acpi_config machine_with(uint32_t cpu_count, unsigned pci_slot_count)
+static struct board machine_with(uint32_t cpu_count, unsigned pci_slot_count)
 {
     for (uint32_t i = 0; i < cpu_count; i++)
         apic_ids[i] = i;
-    return (struct acpi_config){
+    return (struct board){
         .cpu_count = cpu_count,
-        .apic_ids = apic_ids,
+        .cpu_ids = apic_ids,
         .has_pci = pci_slot_count > 0,
         .pci_slot_count = pci_slot_count,
         .intx_gsi = LAYOUT_GSI_PCI_INTX,
     };
 }
 
-static struct acpi_config machine_without_pci(void)
+static struct board machine_without_pci(void)
 {
-    struct acpi_config config = machine_with(2, 0);
+    struct board board = machine_with(2, 0);
 
-    config.virtio_mmio_count = LAYOUT_VIRTIO_MMIO_MAX;
-    for (unsigned i = 0; i < config.virtio_mmio_count; i++)
-        config.virtio_mmio[i] =
-            (struct acpi_virtio_mmio){ layout_virtio_mmio_base(i), LAYOUT_VIRTIO_MMIO_SIZE,
-                                       layout_virtio_mmio_gsi(i) };
-    return config;
+    board.virtio_mmio_count = LAYOUT_VIRTIO_MMIO_MAX;
+    for (unsigned i = 0; i < board.virtio_mmio_count; i++)
+        board.virtio_mmio[i] =
+            (struct board_virtio_mmio){ layout_virtio_mmio_base(i), LAYOUT_VIRTIO_MMIO_SIZE,
+                                        layout_virtio_mmio_gsi(i) };
+    return board;
 }
 
-static int build(const struct acpi_config *config)
+static int build(const struct board *board)
 {
     memset(area, 0xa5, sizeof(area));
-    return mptable_build(config, LAYOUT_MPTABLE_BASE, area, sizeof(area));
+    return mptable_build(board, LAYOUT_MPTABLE_BASE, area, sizeof(area));
 }
 
 static uint32_t number_at(const uint8_t *bytes, unsigned size)
@@ -129,10 +129,10 @@ static void assert_no_interrupt(uint8_t bus, uint8_t irq)
 static void the_pointer_leads_to_the_table(void **state)
 {
     const uint8_t expected[] = { '_', 'M', 'P', '_', 0x10, 0xe0, 0x0f, 0, 1, 4 };
-    struct acpi_config config = machine_with(2, 3);
+    struct board board = machine_with(2, 3);
     (void)state;
 
-    assert_true(build(&config) > 0);
+    assert_true(build(&board) > 0);
 
     assert_memory_equal(area, expected, sizeof(expected));
     assert_int_equal(sum(area, POINTER_SIZE), 0);
@@ -142,10 +142,10 @@ static void the_pointer_leads_to_the_table(void **state)
 
 static void the_table_adds_up(void **state)
 {
-    struct acpi_config config = machine_with(2, 3);
+    struct board board = machine_with(2, 3);
     (void)state;
 
-    int used = build(&config);
+    int used = build(&board);
 
     assert_memory_equal(table, "PCMP", 4);
     assert_int_equal(number_at(table + 4, 2), used - POINTER_SIZE);
@@ -163,12 +163,12 @@ static void the_first_cpu_boots(void **state)
     const uint8_t first[8] = { PROCESSOR, 7, 0x14, 3, 0, 6, 0, 0 };
     const uint8_t second[8] = { PROCESSOR, 9, 0x14, 1, 0, 6, 0, 0 };
     const uint8_t rest[12] = { 0x01, 0x02 };
-    struct acpi_config config = machine_with(2, 1);
+    struct board board = machine_with(2, 1);
     (void)state;
 
     apic_ids[0] = 7;
     apic_ids[1] = 9;
-    assert_true(build(&config) > 0);
+    assert_true(build(&board) > 0);
 
     assert_int_equal(count_entries(PROCESSOR), 2);
     assert_entry(find_entry(PROCESSOR, 0), first);
@@ -179,10 +179,10 @@ static void the_first_cpu_boots(void **state)
 static void the_io_apic_is_the_one_of_the_madt(void **state)
 {
     const uint8_t expected[8] = { IO_APIC, 0, 0x20, 1, 0, 0, 0xc0, 0xfe };
-    struct acpi_config config = machine_with(1, 1);
+    struct board board = machine_with(1, 1);
     (void)state;
 
-    assert_true(build(&config) > 0);
+    assert_true(build(&board) > 0);
 
     assert_int_equal(count_entries(IO_APIC), 1);
     assert_entry(find_entry(IO_APIC, 0), expected);
@@ -192,10 +192,10 @@ static void pci_is_bus_0_and_isa_comes_behind_it(void **state)
 {
     const uint8_t pci[8] = { BUS, 0, 'P', 'C', 'I', ' ', ' ', ' ' };
     const uint8_t isa[8] = { BUS, 1, 'I', 'S', 'A', ' ', ' ', ' ' };
-    struct acpi_config config = machine_with(1, 1);
+    struct board board = machine_with(1, 1);
     (void)state;
 
-    assert_true(build(&config) > 0);
+    assert_true(build(&board) > 0);
 
     assert_int_equal(count_entries(BUS), 2);
     assert_entry(find_entry(BUS, 0), pci);
@@ -204,10 +204,10 @@ static void pci_is_bus_0_and_isa_comes_behind_it(void **state)
 
 static void isa_interrupts_have_the_pins_of_their_numbers(void **state)
 {
-    struct acpi_config config = machine_with(1, 1);
+    struct board board = machine_with(1, 1);
     (void)state;
 
-    assert_true(build(&config) > 0);
+    assert_true(build(&board) > 0);
 
     for (uint8_t irq = 3; irq < 16; irq++)
         assert_interrupt(1, irq, EDGE_HIGH, irq);
@@ -217,10 +217,10 @@ static void isa_interrupts_have_the_pins_of_their_numbers(void **state)
 
 static void pci_slots_share_four_wires_in_turn(void **state)
 {
-    struct acpi_config config = machine_with(1, 3);
+    struct board board = machine_with(1, 3);
     (void)state;
 
-    assert_true(build(&config) > 0);
+    assert_true(build(&board) > 0);
 
     assert_interrupt(0, 1 << 2 | 0, LEVEL_LOW, 17);
     assert_interrupt(0, 1 << 2 | 1, LEVEL_LOW, 18);
@@ -234,11 +234,11 @@ static void local_interrupts_are_as_the_first_cpu_has_them(void **state)
 {
     const uint8_t extint[8] = { LOCAL_INTERRUPT, 3, 0, 0, 1, 0, 7, 0 };
     const uint8_t nmi[8] = { LOCAL_INTERRUPT, 1, 0, 0, 1, 0, 255, 1 };
-    struct acpi_config config = machine_with(2, 1);
+    struct board board = machine_with(2, 1);
     (void)state;
 
     apic_ids[0] = 7;
-    assert_true(build(&config) > 0);
+    assert_true(build(&board) > 0);
 
     assert_int_equal(count_entries(LOCAL_INTERRUPT), 2);
     assert_entry(find_entry(LOCAL_INTERRUPT, 0), extint);
@@ -248,10 +248,10 @@ static void local_interrupts_are_as_the_first_cpu_has_them(void **state)
 static void without_pci_isa_is_bus_0(void **state)
 {
     const uint8_t isa[8] = { BUS, 0, 'I', 'S', 'A', ' ', ' ', ' ' };
-    struct acpi_config config = machine_without_pci();
+    struct board board = machine_without_pci();
     (void)state;
 
-    assert_true(build(&config) > 0);
+    assert_true(build(&board) > 0);
 
     assert_int_equal(count_entries(BUS), 1);
     assert_entry(find_entry(BUS, 0), isa);
@@ -261,26 +261,26 @@ static void without_pci_isa_is_bus_0(void **state)
 
 static void virtio_mmio_pins_are_level_triggered(void **state)
 {
-    struct acpi_config config = machine_without_pci();
+    struct board board = machine_without_pci();
     (void)state;
 
-    assert_true(build(&config) > 0);
+    assert_true(build(&board) > 0);
 
     for (unsigned i = 0; i < LAYOUT_VIRTIO_MMIO_MAX; i++) {
         uint8_t gsi = (uint8_t)layout_virtio_mmio_gsi(i);
         assert_interrupt(0, gsi, LEVEL_HIGH, gsi);
     }
-    assert_interrupt(0, LAYOUT_GSI_COM1, EDGE_HIGH, LAYOUT_GSI_COM1);
+    assert_interrupt(0, LAYOUT_GSI_SERIAL, EDGE_HIGH, LAYOUT_GSI_SERIAL);
     assert_no_interrupt(0, 0);
     assert_no_interrupt(0, 2);
 }
 
 static void the_largest_machine_fits_into_its_place(void **state)
 {
-    struct acpi_config config = machine_with(MAX_CPUS, 32);
+    struct board board = machine_with(MAX_CPUS, 32);
     (void)state;
 
-    assert_true(build(&config) > 0);
+    assert_true(build(&board) > 0);
 
     assert_int_equal(count_entries(PROCESSOR), MAX_CPUS);
     assert_int_equal(find_entry(PROCESSOR, MAX_CPUS - 1)[1], 254);
@@ -289,10 +289,10 @@ static void the_largest_machine_fits_into_its_place(void **state)
 
 static void more_cpus_than_it_can_name_have_no_table(void **state)
 {
-    struct acpi_config config = machine_with(MAX_CPUS + 1, 1);
+    struct board board = machine_with(MAX_CPUS + 1, 1);
     (void)state;
 
-    assert_int_equal(build(&config), 0);
+    assert_int_equal(build(&board), 0);
 
     for (size_t i = 0; i < sizeof(area); i++)
         assert_int_equal(area[i], 0xa5);
@@ -300,18 +300,18 @@ static void more_cpus_than_it_can_name_have_no_table(void **state)
 
 static void a_place_too_small_is_never_overrun(void **state)
 {
-    struct acpi_config config = machine_with(3, 3);
-    int needed = build(&config);
+    struct board board = machine_with(3, 3);
+    int needed = build(&board);
     (void)state;
 
     for (int size = 0; size < needed; size++) {
         uint8_t *exact = malloc((size_t)size + 1);
         exact[size] = 0xa5;
-        assert_int_equal(mptable_build(&config, LAYOUT_MPTABLE_BASE, exact, (size_t)size), -ENOSPC);
+        assert_int_equal(mptable_build(&board, LAYOUT_MPTABLE_BASE, exact, (size_t)size), -ENOSPC);
         assert_int_equal(exact[size], 0xa5);
         free(exact);
     }
-    assert_int_equal(mptable_build(&config, LAYOUT_MPTABLE_BASE, area, (size_t)needed), needed);
+    assert_int_equal(mptable_build(&board, LAYOUT_MPTABLE_BASE, area, (size_t)needed), needed);
 }
 
 int main(void)

@@ -24,7 +24,7 @@
 enum { APIC_LVT_LINT0 = 0x350, APIC_LVT_LINT1 = 0x360 };
 enum { APIC_MODE_NMI = 4 << 8, APIC_MODE_EXTINT = 7 << 8 };
 
-uint32_t cpu_hardware_id(const struct cpu_model *model, unsigned index)
+uint64_t cpu_hardware_id(const struct cpu_model *model, unsigned index)
 {
     (void)model;
     return index;

@@ -16,7 +16,6 @@
 
 enum { MAX_CPUID_ENTRIES = 4096 };
 
-static_assert((int)ARCH_PIN_COUNT == LAYOUT_GSI_COUNT, "the I/O APIC has the layout's pins");
 static_assert((int)ARCH_PIN_COUNT == (int)IOAPIC_PIN_COUNT, "its pins are the wires");
 
 const struct capability arch_capabilities[] = {
@@ -30,15 +29,28 @@ const size_t arch_capability_count = sizeof(arch_capabilities) / sizeof(arch_cap
 
 /* A destination has 8 bits in a message; KVM's guests put 7 more where the data sheet has none, and
  * KVM, told to, takes them from the upper half of the address. */
-struct kvm_irq_routing_msi arch_msi(const struct vm *vm, uint64_t address, uint32_t data)
+struct kvm_msi arch_msi(const struct vm *vm, uint16_t requester, uint64_t address, uint32_t data)
 {
-    struct kvm_irq_routing_msi msi = { .address_lo = (uint32_t)address, .data = data };
+    struct kvm_msi msi = { .address_lo = (uint32_t)address, .data = data };
 
+    (void)requester;
     if (vm->arch->has_large_apic_ids) {
         msi.address_hi = (uint32_t)(address >> 5 & 0x7f) << 8;
         msi.address_lo &= ~0xfe0u;
     }
     return msi;
+}
+
+bool vm_has_msi(const struct vm *vm)
+{
+    (void)vm;
+    return true;
+}
+
+unsigned vm_gic_version(const struct vm *vm)
+{
+    (void)vm;
+    return 0;
 }
 
 int arch_vm_set_wire(struct vm *vm, unsigned pin, bool high)
@@ -50,13 +62,13 @@ int arch_vm_set_wire(struct vm *vm, unsigned pin, bool high)
 /* What a guest programs wrongly is lost, as on hardware. */
 static void send_message(void *ctx, uint64_t address, uint32_t data)
 {
-    (void)vm_msi_send(ctx, address, data);
+    (void)vm_msi_send(ctx, 0, address, data);
 }
 
 /* KVM tells us an end of interrupt only for vectors that some level-triggered route has. */
 static void watch_message(void *ctx, unsigned pin, uint64_t address, uint32_t data)
 {
-    (void)vm_route_pin(ctx, pin, address, data);
+    (void)route_pin(ctx, pin, address, data);
 }
 
 /* On Intel hosts that cannot run real mode KVM needs four pages of guest addresses for itself. */
@@ -122,6 +134,7 @@ int arch_vm_init(struct vm *vm)
     vm->arch = calloc(1, sizeof(*vm->arch));
     if (!vm->arch)
         return -ENOMEM;
+    pthread_mutex_init(&vm->arch->route_lock, NULL);
     ioapic_init(&vm->arch->ioapic, &port);
     vm->arch->has_tsc_deadline =
         ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
@@ -141,6 +154,7 @@ void arch_vm_fini(struct vm *vm)
     if (!vm->arch)
         return;
     ioapic_fini(&vm->arch->ioapic);
+    pthread_mutex_destroy(&vm->arch->route_lock);
     free(vm->arch->supported);
     free(vm->arch);
     vm->arch = NULL;

@@ -7,15 +7,30 @@
 #include <stdint.h>
 
 #include "cpu/entry.h"
+#include "cpu/vm.h"
 #include "ioapic.h"
 #include "mem/guest_mem.h"
+
+/* The message that a level-triggered pin sends, as the kernel knows it. */
+struct pin_route {
+    bool is_routed;
+    uint64_t address;
+    uint32_t data;
+};
 
 struct arch_vm {
     struct kvm_cpuid2 *supported; /* what KVM_GET_SUPPORTED_CPUID says, asked once */
     bool has_tsc_deadline;
     bool has_large_apic_ids; /* more than 255 CPUs */
     struct ioapic ioapic;
+
+    pthread_mutex_t route_lock; /* protects what follows */
+    struct pin_route routes[IOAPIC_PIN_COUNT];
 };
+
+/* Tells the kernel what pin @pin sends. Waits for the kernel if that is new. Returns 0 or -errno.
+ */
+int route_pin(struct vm *vm, unsigned pin, uint64_t address, uint32_t data);
 
 /* What one CPU's CPUID is made for. */
 struct cpuid_params {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The parts of the address map that depend on the machine's size. */
+/* The parts of the address map that depend on the machine's size: RAM goes around the 32-bit
+ * hole. */
 #include "mem/layout.h"
 
 #include <assert.h>
