@@ -13,7 +13,8 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBU
 void log_set_level(enum log_level level);
 
 /* Writes one line, if @level is shown; control characters in it are written as \n or \033. In raw
- * terminal mode the line still starts at column 0. */
+ * terminal mode the line still starts at column 0. What is longer than a pipe takes in one piece
+ * (PIPE_BUF) loses its middle. */
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Logs the message and what @err (a negative errno) means as an error. Returns @err, so that a

@@ -2,14 +2,22 @@
 /* One line a message, to stderr, in one write. */
 #include "host/log.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { LINE_MAX_LEN = 1024 };
+#include "host/fd.h"
+
+/* A line is at most as long as a pipe takes in one piece. */
+enum { LINE_MAX_LEN = PIPE_BUF, SMALL_TEXT_MAX = 512 };
+
+#define PREFIX "hutch: "
+#define CUT " [...] "
 
 static _Atomic int shown_level = LOG_LEVEL_WARN;
 
@@ -18,34 +26,75 @@ void log_set_level(enum log_level level)
     atomic_store(&shown_level, (int)level);
 }
 
-/* Copies @text behind @line, with what would break the line or command the terminal (names of files
- * may hold it) written as \n or \033. What does not fit is left out. */
-static size_t add_visibly(char *line, size_t len, size_t room, const char *text)
+/* How many bytes show @c: what would break the line or command the terminal (names of files may
+ * hold it) is written as \\n or \\033. */
+static size_t shown_len(unsigned char c)
 {
-    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
-        bool is_control = *c < ' ' || *c == 0x7f;
-        size_t need = !is_control ? 1 : *c == '\n' ? 2 : 4;
+    bool is_control = c < ' ' || c == 0x7f;
 
-        if (len + need >= room)
+    return !is_control ? 1 : c == '\n' ? 2 : 4;
+}
+
+static size_t add_shown(char *line, size_t len, unsigned char c)
+{
+    size_t need = shown_len(c);
+
+    if (need == 1)
+        line[len] = (char)c;
+    else if (need == 2)
+        memcpy(line + len, "\\n", need);
+    else
+        (void)snprintf(line + len, need + 1, "\\%03o", c);
+    return len + need;
+}
+
+/* The last part of @text that is shown in at most @room bytes. */
+static const char *find_tail(const char *text, size_t room)
+{
+    const char *at = text + strlen(text);
+
+    for (size_t used = 0; at > text; at--) {
+        used += shown_len((unsigned char)at[-1]);
+        if (used > room)
             break;
-        if (!is_control)
-            line[len] = (char)*c;
-        else if (*c == '\n')
-            memcpy(line + len, "\\n", need);
-        else
-            (void)snprintf(line + len, room - len, "\\%03o", *c);
-        len += need;
     }
-    line[len] = '\0';
+    return at;
+}
+
+/* Puts @text behind @line, in at most @room bytes: what is too long loses its middle, as a message
+ * names the thing at its beginning and the cause at its end. @line has a byte more for a NUL. */
+static size_t add_text(char *line, size_t len, size_t room, const char *text)
+{
+    const char *end = text + strlen(text), *tail = find_tail(text, room);
+
+    if (tail > text) {
+        size_t head_room = (room - strlen(CUT)) / 2, used = 0;
+
+        tail = find_tail(text, room - strlen(CUT) - head_room);
+        for (; (used += shown_len((unsigned char)*text)) <= head_room; text++)
+            len = add_shown(line, len, (unsigned char)*text);
+        memcpy(line + len, CUT, strlen(CUT));
+        len += strlen(CUT);
+        text = tail;
+    }
+    for (; text < end; text++)
+        len = add_shown(line, len, (unsigned char)*text);
     return len;
 }
 
-/* How much of a buffer snprintf() filled, given what it returned. */
-static size_t printed_len(int printed, size_t room)
+/* All of the message. Without memory: its beginning, which is in @small. */
+__attribute__((format(printf, 1, 0))) static char *format_text(const char *format, va_list args,
+                                                               char *small, size_t size)
 {
-    if (printed < 0)
-        return 0;
-    return (size_t)printed < room ? (size_t)printed : room - 1;
+    va_list again;
+
+    va_copy(again, args);
+    int len = vsnprintf(small, size, format, args);
+    char *text = len >= (int)size ? malloc((size_t)len + 1) : NULL;
+    if (text)
+        (void)vsnprintf(text, (size_t)len + 1, format, again);
+    va_end(again);
+    return text;
 }
 
 __attribute__((format(printf, 1, 0))) static void write_line(const char *format, va_list args,
@@ -54,16 +103,18 @@ __attribute__((format(printf, 1, 0))) static void write_line(const char *format,
     /* The carriage return costs nothing in cooked mode and keeps the columns right in raw mode,
      * where nobody turns a newline into both. */
     const char *end = isatty(STDERR_FILENO) ? "\r\n" : "\n";
-    char text[LINE_MAX_LEN] = "", line[LINE_MAX_LEN] = "hutch: ";
-    size_t room = sizeof(line) - strlen("\r\n");
-    size_t text_len = printed_len(vsnprintf(text, sizeof(text), format, args), sizeof(text));
+    char small[SMALL_TEXT_MAX] = "", line[LINE_MAX_LEN] = PREFIX;
+    AUTO_FREE char *text = format_text(format, args, small, sizeof(small));
+    size_t cause_len = cause ? strlen(": ") + strlen(cause) : 0;
+    size_t room = sizeof(line) - strlen(PREFIX) - cause_len - sizeof("\r\n");
 
+    size_t len = add_text(line, strlen(line), room, text ? text : small);
+    char *at = line + len;
     if (cause)
-        (void)snprintf(text + text_len, sizeof(text) - text_len, ": %s", cause);
-    size_t len = add_visibly(line, strlen(line), room, text);
-    len += (size_t)(stpcpy(line + len, end) - (line + len));
+        at = stpcpy(stpcpy(at, ": "), cause);
+    at = stpcpy(at, end);
     /* Nobody is left to tell if stderr is gone. */
-    ssize_t ignored = write(STDERR_FILENO, line, len);
+    ssize_t ignored = write(STDERR_FILENO, line, (size_t)(at - line));
     (void)ignored;
 }
 
