@@ -10,24 +10,27 @@
 #include "cli_private.h"
 #include "host/fd.h"
 #include "host/log.h"
+#include "values.h"
 
-/* HUTCH_LOG=error, warn, info or debug: what to show of our own words. */
+/* HUTCH_LOG=error, warn, info or debug: what to show of our own words. Another word is no reason
+ * not to do what was asked for, but one to say that it has no effect. */
 static void set_log_level(void)
 {
-    static const char *const names[] = { "error", "warn", "info", "debug" };
+    static const char *const names[] = { "error", "warn", "info", "debug", NULL };
     const char *wanted = getenv("HUTCH_LOG");
+    int level = wanted && *wanted ? value_word(wanted, names) : LOG_LEVEL_WARN;
 
-    for (int i = 0; wanted && i < 4; i++) {
-        if (!strcmp(wanted, names[i]))
-            log_set_level((enum log_level)i);
-    }
+    if (level >= 0)
+        log_set_level((enum log_level)level);
+    else
+        log_warn("HUTCH_LOG: '%s' is not error, warn, info or debug; taken as warn", wanted);
 }
 
 int main(int argc, char **argv)
 {
-    set_log_level();
     if (fd_open_standard())
         return STATUS_TOOL_ERROR; /* and nowhere to say so */
+    set_log_level();
     /* Who ignores it while starting us would make us ask in vain how our helpers ended. */
     (void)signal(SIGCHLD, SIG_DFL);
     if (argc < 2) {
