@@ -24,14 +24,10 @@ static void warn_about_root(const struct config *config)
 }
 
 /* Whether all that can be found wrong before a machine exists is right. Logs what is not. */
-static int prepare(struct config *config)
+static int prepare(const struct config *config)
 {
-    int err = config_check(config);
+    int err = machine_check(config);
 
-    if (!err)
-        err = kernel_resolve(&config->kernel);
-    if (!err)
-        err = machine_check(config);
     if (!err && config->dry_run)
         err = machine_try(config);
     if (!err)
@@ -43,10 +39,14 @@ static int run(struct config *config)
 {
     struct outcome outcome = { .kind = OUTCOME_TOOL_ERROR };
 
-    int err = machine_check_result(config);
-    if (err)
+    int err = config_check(config);
+    if (!err)
+        err = kernel_resolve(&config->kernel);
+    /* Also of a machine that is not to be: the result tells that, and must do no harm. */
+    if (machine_check_result(config))
         return STATUS_TOOL_ERROR;
-    err = prepare(config);
+    if (!err)
+        err = prepare(config);
     if (!err && config->dry_run) {
         dry_run_print(config);
         return cli_finish_output(0);

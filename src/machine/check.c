@@ -39,6 +39,64 @@ static int check_folder(const char *option, const char *path)
     return 0;
 }
 
+/* Whether two names are of one file or of one block device. What cannot be found is left to the one
+ * who opens it in earnest; what is neither, as /dev/null, two may well share. */
+static bool is_same_file(const char *path, const char *other)
+{
+    struct stat a, b;
+
+    if (stat(path, &a) || stat(other, &b))
+        return false;
+    if (S_ISBLK(a.st_mode) && S_ISBLK(b.st_mode))
+        return a.st_rdev == b.st_rdev;
+    return S_ISREG(a.st_mode) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+/* A file that we write from the start. */
+struct output {
+    const char *option; /* up to the file's name */
+    const char *path;   /* NULL: none */
+    const char *deed;   /* what becomes of a file that is there */
+};
+
+static int check_victim(const struct output *output, const char *what, const char *path)
+{
+    if (!output->path || !path || !is_same_file(output->path, path))
+        return 0;
+    log_error("%s%s would %s the %s '%s'", output->option, output->path, output->deed, what, path);
+    return -EINVAL;
+}
+
+/* That it is nothing which the machine is made of, whatever its name. */
+static int check_output(const struct config *config, const struct output *output)
+{
+    int err = check_victim(output, "kernel", config->kernel);
+
+    if (!err)
+        err = check_victim(output, "initrd", config->initrd);
+    for (size_t i = 0; !err && i < config->disk_count; i++)
+        err = check_victim(output, "disk", config->disks[i].path);
+    return err;
+}
+
+static struct output console_output(const char *option, const struct console_config *console)
+{
+    return (struct output){ .option = option,
+                            .path = console->kind == CONSOLE_FILE ? console->path : NULL,
+                            .deed = "empty" };
+}
+
+static int check_outputs(const struct config *config)
+{
+    struct output serial = console_output("--serial=file:", &config->serial);
+    struct output console = console_output("--console=file:", &config->console);
+    int err = check_output(config, &serial);
+
+    if (!err)
+        err = check_output(config, &console);
+    return err ? err : check_victim(&console, "file of the serial port", serial.path);
+}
+
 static int check_console(const char *option, const struct console_config *console)
 {
     return console->kind == CONSOLE_FILE ? check_folder(option, console->path) : 0;
@@ -102,13 +160,6 @@ static int check_disk_format(const struct disk_config *disk)
     return -EINVAL;
 }
 
-static bool is_same_file(const char *path, const char *other)
-{
-    struct stat a, b;
-
-    return !stat(path, &a) && !stat(other, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
-}
-
 /* The same names were seen by config_check(); one file may have two. */
 static int check_disk_pairs(const struct config *config, size_t at)
 {
@@ -125,28 +176,12 @@ static int check_disk_pairs(const struct config *config, size_t at)
     return 0;
 }
 
-/* A console's file is emptied: it had better be no disk of the machine's. */
-static int check_disk_output(const struct disk_config *disk, const char *option,
-                             const struct console_config *console)
-{
-    if (console->kind != CONSOLE_FILE || !is_same_file(disk->path, console->path))
-        return 0;
-    log_error("%s=file:%s would empty the disk '%s'", option, console->path, disk->path);
-    return -EINVAL;
-}
-
 static int check_disk(const struct config *config, size_t at)
 {
     const struct disk_config *disk = &config->disks[at];
     int err = check_disk_format(disk);
 
-    if (!err)
-        err = check_disk_pairs(config, at);
-    if (!err)
-        err = check_disk_output(disk, "--serial", &config->serial);
-    if (!err)
-        err = check_disk_output(disk, "--console", &config->console);
-    return err;
+    return err ? err : check_disk_pairs(config, at);
 }
 
 static int check_net(const struct net_config *net)
@@ -172,7 +207,19 @@ static int check_net(const struct net_config *net)
 
 int machine_check_result(const struct config *config)
 {
-    return config->result_path ? check_folder("--result", config->result_path) : 0;
+    struct output result = { "--result=", config->result_path, "replace" };
+    const struct console_config *serial = &config->serial, *console = &config->console;
+
+    if (!result.path)
+        return 0;
+    int err = check_folder("--result", result.path);
+    if (!err)
+        err = check_output(config, &result);
+    if (!err && serial->kind == CONSOLE_FILE)
+        err = check_victim(&result, "file of the serial port", serial->path);
+    if (!err && console->kind == CONSOLE_FILE)
+        err = check_victim(&result, "file of the console", console->path);
+    return err;
 }
 
 int machine_check(const struct config *config)
@@ -181,6 +228,8 @@ int machine_check(const struct config *config)
 
     if (!err)
         err = check_console("--console", &config->console);
+    if (!err)
+        err = check_outputs(config);
     for (size_t i = 0; !err && i < config->disk_count; i++)
         err = check_disk(config, i);
     for (size_t i = 0; !err && i < config->net_count; i++)

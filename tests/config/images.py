@@ -160,6 +160,9 @@ class Folder:
                 file.write(data)
         os.mkdir(os.path.join(path, "folder"))
         os.mkfifo(os.path.join(path, "fifo"))
+        for name in ("bzimage", "cpio", "disk"):
+            os.link(os.path.join(path, name), os.path.join(path, "other-" + name))
+        os.symlink("disk", os.path.join(path, "link-disk"))
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.bind(os.path.join(path, "socket"))
         self.socket.listen()
