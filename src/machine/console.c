@@ -6,6 +6,8 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "devices/serial_16550.h"
@@ -15,6 +17,8 @@
 #include "machine_private.h"
 #include "mem/layout.h"
 #include "virtio/console.h"
+
+enum { NS_PER_MS = 1000000, WAIT_SILENTLY_MS = 1000 };
 
 static void say_help(int key)
 {
@@ -191,13 +195,46 @@ static void open_terminal(struct session *session, enum console_index index)
         session->escape_is_active[index] = true;
 }
 
+/* A pipe opens when it has a reader: we wait for one, as everybody does, and say so if it takes
+ * long. Nothing is changed yet, so that every signal ends us; --timeout counts already. Returns a
+ * descriptor, -ETIME when that is over, or -errno. */
+static int open_pipe(const struct session *session, const char *path)
+{
+    const struct timespec pause = { .tv_nsec = 20 * NS_PER_MS };
+    uint64_t limit_ns = session->config->timeout_ms * NS_PER_MS;
+    bool has_told = false;
+
+    for (;;) {
+        AUTO_CLOSE int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+        int err = fd < 0 ? -errno : fd_set_nonblocking(fd, 0);
+        uint64_t age_ns = session_age_ns(session);
+
+        if (err != -ENXIO)
+            return err ? err : take_fd(&fd);
+        if (limit_ns && age_ns >= limit_ns)
+            return -ETIME;
+        if (!has_told && age_ns >= (uint64_t)WAIT_SILENTLY_MS * NS_PER_MS) {
+            log_warn("'%s' is a pipe that nobody reads yet: waiting for a reader", path);
+            has_told = true;
+        }
+        (void)nanosleep(&pause, NULL);
+    }
+}
+
 static int open_file(struct session *session, enum console_index index, const char *path)
 {
-    session->console_output[index] =
-        open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY,
-             S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH);
-    if (session->console_output[index] < 0)
-        return log_errno(-errno, "console file '%s': open", path);
+    const int flags = O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY;
+    const mode_t mode = S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH;
+    struct stat st;
+    bool is_pipe = !stat(path, &st) && S_ISFIFO(st.st_mode);
+    int fd = is_pipe ? open_pipe(session, path) : open(path, flags, mode);
+    if (fd == -ETIME) {
+        log_error("console file '%s': nobody has read this pipe within --timeout", path);
+        return fd;
+    }
+    if (fd < 0)
+        return log_errno(is_pipe ? fd : -errno, "console file '%s': open", path);
+    session->console_output[index] = fd;
     session->closes_console[index] = true;
     return 0;
 }
@@ -212,7 +249,7 @@ int session_open_consoles(struct session *session)
 
     for (size_t i = 0; i < CONSOLE_COUNT; i++)
         session->console_input[i] = session->console_output[i] = -1;
-    /* Files first: a pipe opens when its reader does, and in a raw terminal ^C would not help. */
+    /* Files first: a pipe may be waited for, and in a raw terminal ^C would not help. */
     for (size_t i = 0; !err && i < CONSOLE_COUNT; i++) {
         if (configs[i]->kind == CONSOLE_FILE)
             err = open_file(session, (enum console_index)i, configs[i]->path);

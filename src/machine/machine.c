@@ -502,7 +502,10 @@ void machine_run(const struct config *config, struct outcome *ret)
     ignore_signals_of_writes();
     keep_descriptors(config);
     vcpu_setup_kick_signal();
-    if (session_open_consoles(&session) == 0) {
+    int err = session_open_consoles(&session);
+    if (err == -ETIME)
+        ret->kind = OUTCOME_TIMEOUT;
+    if (!err) {
         do {
             run_once(&session, ret);
             again = ret->kind == OUTCOME_REBOOT && config->on_reboot == ON_REBOOT_RESET;

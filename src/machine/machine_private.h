@@ -85,7 +85,8 @@ struct console {
     struct escape escape;
 };
 
-/* Opens what the consoles talk to, and makes the terminal raw. Logs. Returns 0 or -errno. */
+/* Opens what the consoles talk to, and makes the terminal raw. Logs. Returns 0, -ETIME if --timeout
+ * was over before a pipe had a reader, or -errno. */
 int session_open_consoles(struct session *session);
 void session_close_consoles(struct session *session);
 
