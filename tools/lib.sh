@@ -5,10 +5,13 @@
 # It never installs a kernel: packages are downloaded and unpacked into
 #   ${XDG_CACHE_HOME:-~/.cache}/hutch/kernels/<package>_<version>/
 # which then holds boot/vmlinuz-V, boot/config-V and lib/modules/V with its
-# modules.dep. `hutch kernel pull` uses the same folder.
+# modules.dep. `hutch kernel pull` uses the same folder. Kernels of another
+# architecture or release of Debian are in a folder of their own (foreign.sh).
 
 PATH=$PATH:/usr/sbin:/sbin # where Debian keeps depmod, out of an ordinary user's way
 CACHE_DIR=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/hutch
+# shellcheck source=foreign.sh
+. "${BASH_SOURCE[0]%/*}/foreign.sh"
 
 say() {
     printf '%s\n' "$*" >&2
@@ -70,62 +73,70 @@ need_packages() {
 
 # linux-image-cloud-amd64 -> linux-image-6.1.0-56-cloud-amd64: the package that
 # the metapackage depends on. A name which is no metapackage is its own answer.
-kernel_package() {
+kernel_package() { # PACKAGE ARCHIVE
     local found
-    found=$(apt-cache depends --important "$1" 2>/dev/null |
-        sed -n 's/^ *Depends: *\(linux-image-[0-9].*\)$/\1/p' | head -n 1)
+    found=$(apt_on "$2" apt-cache depends --important "$1" 2>/dev/null |
+        sed -n 's/^ *Depends: *\(linux-image-[0-9][^ ]*\).*$/\1/p' | head -n 1)
     printf '%s\n' "${found:-$1}"
 }
 
-kernel_candidate() {
-    apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: //p'
+kernel_candidate() { # PACKAGE ARCHIVE
+    apt_on "$2" apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: //p'
 }
 
 # Downloads PACKAGE=VERSION and moves it, unpacked, to DIR in one step, so that
 # nobody ever finds half a kernel there. A subshell, so that it cleans up.
-kernel_unpack() (
-    mkdir -p "$CACHE_DIR/kernels"
-    tmp=$(mktemp -d "$CACHE_DIR/kernels/.new.XXXXXX")
+kernel_unpack() ( # PACKAGE VERSION DIR ARCHIVE
+    mkdir -p "${3%/*}"
+    tmp=$(mktemp -d "${3%/*}/.new.XXXXXX")
     trap 'rm -rf "$tmp"' EXIT
     say "kernel: downloading $1 $2 (unpacked to $3, not installed)"
-    if ! (cd "$tmp" && apt-get -qq download "$1=$2" >download.log 2>&1); then
+    if ! (cd "$tmp" && apt_on "$4" apt-get -qq download "$1=$2" >download.log 2>&1); then
         sed 's/^/apt: /' "$tmp/download.log" >&2
         return 1
     fi
     mkdir "$tmp/root"
     dpkg -x "$tmp"/*.deb "$tmp/root"
+    [[ -e $tmp/root/lib || ! -d $tmp/root/usr/lib/modules ]] || ln -s usr/lib "$tmp/root/lib"
     depmod -b "$tmp/root" "$(kernel_release "$tmp/root")"
     mv -T "$tmp/root" "$3" 2>/dev/null || [[ -d $3 ]] # another run was faster: fine
 )
 
-# The newest folder of PACKAGE in the cache, for a machine without a network.
+# The newest folder of PACKAGE in a folder of kernels, for a machine without a network.
 kernel_cached() {
     local dir newest=
-    for dir in "$CACHE_DIR/kernels/$1"_*/; do
+    for dir in "$2/$1"_*/; do
         [[ -d $dir ]] && newest=${dir%/}
     done
     [[ -n $newest ]] && printf '%s\n' "$newest"
 }
 
 # Prints the folder of a stock kernel (linux-image-amd64, a metapackage, or a
-# package with its version in the name), downloading it when it is not there.
-kernel_dir() {
-    local package version dir
+# package with its version in the name), downloading it when it is not there:
+# the machine's own, or one of an ARCHIVE (foreign.sh).
+kernel_dir() { # PACKAGE [ARCHIVE]
+    local package version dir archive=${2-}
+    local kernels=$CACHE_DIR/${archive:+$archive/}kernels
     need_packages kmod
-    package=$(kernel_package "$1")
-    [[ $package == "$1" && -z $(kernel_candidate "$1") ]] && apt_update_once &&
-        package=$(kernel_package "$1")
-    version=$(kernel_candidate "$package")
-    dir=$CACHE_DIR/kernels/${package}_${version//:/%3a}
-    if [[ ! -d $dir ]] && ! kernel_unpack "$package" "$version" "$dir"; then
-        apt_update_once # the archive has dropped what the old lists name
-        package=$(kernel_package "$1")
-        version=$(kernel_candidate "$package")
-        dir=$CACHE_DIR/kernels/${package}_${version//:/%3a}
-        [[ -d $dir ]] || kernel_unpack "$package" "$version" "$dir" || dir=$(kernel_cached "$package") ||
+    apt_update_missing "$1" "$archive" || true
+    package=$(kernel_package "$1" "$archive")
+    version=$(kernel_candidate "$package" "$archive")
+    dir=$kernels/${package}_${version//:/%3a}
+    if [[ ! -d $dir ]] && ! kernel_unpack "$package" "$version" "$dir" "$archive"; then
+        apt_update_on "$archive" || true # the archive has dropped what the old lists name
+        package=$(kernel_package "$1" "$archive")
+        version=$(kernel_candidate "$package" "$archive")
+        dir=$kernels/${package}_${version//:/%3a}
+        [[ -d $dir ]] || kernel_unpack "$package" "$version" "$dir" "$archive" ||
+            dir=$(kernel_cached "$package" "$kernels") ||
             die "no kernel package '$1' could be downloaded, and none is cached"
     fi
     printf '%s\n' "$dir"
+}
+
+# Reads the package lists if they do not know PACKAGE.
+apt_update_missing() { # PACKAGE ARCHIVE
+    [[ -n $(kernel_candidate "$1" "$2") || $(kernel_package "$1" "$2") != "$1" ]] || apt_update_on "$2"
 }
 
 # The release (uname -r) of the kernel in a folder of kernel_dir.
