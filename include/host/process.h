@@ -19,10 +19,13 @@ enum { PROCESS_FD = 3 }; /* where the helper finds its descriptor */
  * stays the caller's. Returns 0, -ENOENT if there is no such program, or -errno. */
 int process_start(const char *const *argv, int fd, struct process **ret);
 
-/* Calls @ended once when the helper has ended by itself; before the loop runs. Returns 0 or
+/* Calls @ended once when the helper has ended by itself; while the loop does not run. Returns 0 or
  * -errno. */
 int process_watch(struct process *process, struct loop *loop, pthread_mutex_t *guard,
                   void (*ended)(void *ctx), void *ctx);
+/* Ends that; the helper works on. process_watch() may come again, with another loop. Harmless if
+ * nobody watches. */
+void process_unwatch(struct process *process);
 
 /* Waits at most @timeout_ms for the helper to end. Returns whether it has ended. */
 bool process_wait(struct process *process, int timeout_ms);

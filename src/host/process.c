@@ -219,6 +219,13 @@ int process_watch(struct process *process, struct loop *loop, pthread_mutex_t *g
     return err;
 }
 
+void process_unwatch(struct process *process)
+{
+    loop_remove(process->pid_source);
+    loop_remove(process->stderr_source);
+    process->pid_source = process->stderr_source = NULL;
+}
+
 bool process_wait(struct process *process, int timeout_ms)
 {
     struct pollfd poll_fd = { .fd = process->pid_fd, .events = POLLIN };
@@ -265,8 +272,7 @@ void process_destroy(struct process *process)
 {
     if (!process)
         return;
-    loop_remove(process->pid_source);
-    loop_remove(process->stderr_source);
+    process_unwatch(process);
     if (process->pid > 0) {
         /* One that runs as another user cannot be killed; it ends for lack of its descriptor. */
         (void)kill(process->pid, SIGKILL);
