@@ -12,13 +12,26 @@
 #include "cpu/entry.h"
 #include "mem/guest_mem.h"
 
+/* The files of a boot, open. A machine that is started anew boots from the same ones, whatever has
+ * become of their names: moved, deleted, replaced. What is written into the files themselves is
+ * booted, as they are neither locked nor copied. */
+struct boot_files {
+    const char *kernel, *initrd; /* paths, for messages; the caller's, who keeps them */
+    int kernel_fd, initrd_fd;    /* owned; -1: none */
+};
+
+/* Opens both (@initrd may be NULL), and logs what is wrong with one. Returns 0 or -errno. */
+int boot_files_open(const char *kernel, const char *initrd, struct boot_files *ret);
+/* Closes those that are open, and makes them -1. */
+void boot_files_close(struct boot_files *files);
+
 struct boot_config {
-    const char *kernel; /* path */
-    const char *initrd; /* path, or NULL */
+    const struct boot_files *files;
     const char *cmdline;
     const struct board *board; /* the machine that the kernel is told of */
 };
 
-/* Loads kernel and initrd and writes the boot parameters. Logs what is wrong with an image.
- * Returns 0 or -errno; guest RAM is then in no particular state. */
+/* Loads kernel and initrd and writes the boot parameters. Logs what is wrong with an image. Any
+ * number of times for the same files. Returns 0 or -errno; guest RAM is then in no particular
+ * state. */
 int boot_load(struct guest_mem *mem, const struct boot_config *in, struct cpu_entry *ret);

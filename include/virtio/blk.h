@@ -14,7 +14,7 @@ struct blk_params {
     const char *name; /* for logs, copied: "disk 'root.img'" */
     const struct guest_mem *mem;
     struct loop *loop;
-    struct block_backend *backend; /* taken over, also on failure */
+    struct block_backend *backend; /* lent: outlives the device */
     char serial[BLK_SERIAL_LEN];   /* what GET_ID answers; not NUL-terminated if it fills it */
     unsigned queue_count;          /* 1 to BLK_MAX_QUEUES */
 };

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What stands behind a virtio-blk disk: sectors on the host.
  *
+ * A back-end outlives its devices: who opened it destroys it, and until then lends it to one
+ * device after the other, each from attach() to detach(). So an image stays open, and locked, when
+ * a reboot of the guest replaces the device.
+ *
  * Requests are handed over with submit(), start at the latest at flush_submissions(), run in any
  * order and at the same time, and come back through their done function on the loop's thread
  * with the guard held that the backend was given: from the loop, or from within
@@ -51,12 +55,16 @@ struct block_backend;
 struct block_backend_ops {
     void (*submit)(struct block_backend *backend, struct block_request *request);
     void (*flush_submissions)(struct block_backend *backend);
-    /* Tells whom to call back and under which lock; once, before the first submit(). Returns 0 or
-     * -errno. */
+    /* Tells whom to call back and under which lock, before the first submit(). Not twice without a
+     * detach() between, which is due after a failure, too. Returns 0 or -errno. */
     int (*attach)(struct block_backend *backend, struct loop *loop, pthread_mutex_t *guard,
                   const struct block_events *events);
-    /* Waits for what is under way (without calling done), then frees. Half-built is fine. Not
-     * with the guard held, and not while the loop runs on another thread. */
+    /* Waits for what is under way and forgets the rest, without calling done. From then on the
+     * requests, their buffers, the guard and the loop may go; what was written stays written. Not
+     * with the guard held, and not while the loop runs on another thread. Harmless if nobody is
+     * attached. */
+    void (*detach)(struct block_backend *backend);
+    /* Detaches, then closes and frees. Half-built is fine. */
     void (*destroy)(struct block_backend *backend);
 };
 
@@ -69,6 +77,9 @@ struct block_backend {
     bool can_discard, can_write_zeroes;
     bool has_volatile_cache; /* what is written survives a power loss only after a flush */
 };
+
+/* Calls the destroy operation. NULL is fine. */
+void block_backend_destroy(struct block_backend *backend);
 
 enum block_cache {
     BLOCK_CACHE_WRITEBACK, /* the host's page cache; flush is fdatasync */

@@ -13,7 +13,7 @@ struct net_params {
     const char *name; /* for logs, copied: "network 'tap0'" */
     const struct guest_mem *mem;
     struct loop *loop;
-    struct net_backend *backend; /* taken over, also on failure */
+    struct net_backend *backend; /* lent: outlives the card */
     uint8_t mac[NET_MAC_LEN];
     uint16_t mtu; /* 68 to 65535; 0: not told to the guest */
 };

@@ -3,9 +3,13 @@
  *
  * Frames carry a struct virtio_net_hdr_v1 of 12 bytes in front, in both directions; a back-end
  * without offloads gives a zeroed one and ignores what it gets. num_buffers is the card's own: a
- * back-end may leave it as it is. All on the loop's thread with the guard held, but for attach and
- * destroy, which come while the loop does not run. Nothing waits: a frame that does not fit is
- * reported. */
+ * back-end may leave it as it is. All on the loop's thread with the guard held, but for attach,
+ * detach and destroy, which come while the loop does not run. Nothing waits: a frame that does not
+ * fit is reported.
+ *
+ * A back-end outlives its cards: who opened it destroys it, and until then lends it to one card
+ * after the other, each from attach() to detach(). So an interface stays, and a connection stays
+ * up, when a reboot of the guest replaces the card. */
 #pragma once
 
 #include <pthread.h>
@@ -37,10 +41,15 @@ struct net_events {
 };
 
 struct net_backend_ops {
-    /* Tells whom to call and under which lock; once. Nothing but link_lost() is called before
-     * set_receiving(). Returns 0 or -errno. */
+    /* Tells whom to call and under which lock. Not twice without a detach() between, which is due
+     * after a failure, too. All is as for the first card: no offloads, one pair, not receiving, and
+     * the frames that came for a card before are thrown away. Only link_lost() and can_send() are
+     * called before set_receiving(). Returns 0 or -errno. */
     int (*attach)(struct net_backend *backend, struct loop *loop, pthread_mutex_t *guard,
                   const struct net_events *events);
+    /* From now on nobody is called, and the guard and the loop may go. Harmless if nobody is
+     * attached. */
+    void (*detach)(struct net_backend *backend);
     /* Sends one frame of @pair with its header, at most NET_FRAME_MAX bytes behind that. Returns
      * 0, -EAGAIN if it does not fit now (can_send follows), or another -errno if this frame is
      * lost. */
@@ -58,7 +67,7 @@ struct net_backend_ops {
     /* How many queue pairs the driver uses, from 1 to pair_count; 1 at start. Returns 0 or
      * -errno. */
     int (*set_pairs)(struct net_backend *backend, unsigned pairs);
-    /* NULL and half-built are fine. */
+    /* Detaches, then closes and frees. Half-built is fine. */
     void (*destroy)(struct net_backend *backend);
 };
 
@@ -66,6 +75,7 @@ struct net_backend {
     const struct net_backend_ops *ops;
     uint64_t offloads; /* the VIRTIO_NET_F_* offload bits that it can do */
     unsigned pair_count;
+    bool link_was_lost; /* link_lost() was said, to this card or to one before it */
 };
 
 /* Calls the destroy operation. NULL is fine. */

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "host/fd.h"
 #include "host/log.h"
 #include "image.h"
 #include "mem/layout.h"
@@ -50,6 +51,30 @@ int boot_run(const struct boot_job *job, struct cpu_entry *ret)
     return foreign_refuse(&job->kernel);
 }
 
+int boot_files_open(const char *kernel, const char *initrd, struct boot_files *ret)
+{
+    struct boot_file kernel_file, initrd_file = { .fd = -1 };
+    int err = boot_file_open("kernel", kernel, &kernel_file);
+
+    if (err)
+        return err;
+    if (initrd) {
+        err = boot_file_open("initrd", initrd, &initrd_file);
+        if (err) {
+            boot_file_close(&kernel_file);
+            return err;
+        }
+    }
+    *ret = (struct boot_files){ kernel, initrd, kernel_file.fd, initrd_file.fd };
+    return 0;
+}
+
+void boot_files_close(struct boot_files *files)
+{
+    fd_close(&files->initrd_fd);
+    fd_close(&files->kernel_fd);
+}
+
 int boot_load(struct guest_mem *mem, const struct boot_config *in, struct cpu_entry *ret)
 {
     struct boot_job job = {
@@ -59,13 +84,10 @@ int boot_load(struct guest_mem *mem, const struct boot_config *in, struct cpu_en
         .kernel = { .fd = -1 },
         .initrd = { .fd = -1 },
     };
-    int err = boot_file_open("kernel", in->kernel, &job.kernel);
+    const struct boot_files *files = in->files;
+    int err = boot_file_examine("kernel", files->kernel, files->kernel_fd, &job.kernel);
 
-    if (!err && in->initrd)
-        err = boot_file_open("initrd", in->initrd, &job.initrd);
-    if (!err)
-        err = boot_run(&job, ret);
-    boot_file_close(&job.initrd);
-    boot_file_close(&job.kernel);
-    return err;
+    if (!err && files->initrd_fd >= 0)
+        err = boot_file_examine("initrd", files->initrd, files->initrd_fd, &job.initrd);
+    return err ? err : boot_run(&job, ret);
 }

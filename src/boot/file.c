@@ -50,7 +50,7 @@ static int read_head(struct boot_file *file)
     return boot_file_read(file, 0, file->head, len);
 }
 
-int boot_file_adopt(const char *role, const char *path, int fd, struct boot_file *ret)
+int boot_file_examine(const char *role, const char *path, int fd, struct boot_file *ret)
 {
     struct boot_file file = { .role = role, .path = path, .fd = fd };
     struct stat st;
@@ -64,10 +64,17 @@ int boot_file_adopt(const char *role, const char *path, int fd, struct boot_file
         file.size = (uint64_t)st.st_size;
         err = read_head(&file);
     }
-    if (err)
-        boot_file_close(&file);
-    else
+    if (!err)
         *ret = file;
+    return err;
+}
+
+int boot_file_adopt(const char *role, const char *path, int fd, struct boot_file *ret)
+{
+    int err = boot_file_examine(role, path, fd, ret);
+
+    if (err)
+        fd_close(&fd);
     return err;
 }
 

@@ -27,7 +27,7 @@ struct boot_file {
     const char *role;             /* "kernel" or "initrd", for messages */
     const char *path;             /* likewise */
     int fd;                       /* -1: there is none */
-    uint64_t size;                /* bytes, as it was when opened */
+    uint64_t size;                /* bytes, as it was when looked at */
     uint8_t head[BOOT_HEAD_SIZE]; /* how it starts; zeroes behind its end */
 };
 
@@ -54,9 +54,11 @@ struct boot_loader {
 extern const struct boot_loader bzimage_loader;
 extern const struct boot_loader elf_loader;
 
-/* Opens a file for @role. The strings must outlive *@ret. */
+/* Opens a file for @role, and looks at it. The strings must outlive *@ret. */
 int boot_file_open(const char *role, const char *path, struct boot_file *ret);
-/* Takes over @fd, also when it fails. */
+/* The same for a descriptor that is open, and stays the caller's. */
+int boot_file_examine(const char *role, const char *path, int fd, struct boot_file *ret);
+/* The same, but takes over @fd, also when it fails. */
 int boot_file_adopt(const char *role, const char *path, int fd, struct boot_file *ret);
 void boot_file_close(struct boot_file *file);
 

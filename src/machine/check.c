@@ -239,6 +239,7 @@ int machine_check(const struct config *config)
 
 static int try_kernel(const struct config *config)
 {
+    struct boot_files files = { .kernel_fd = -1, .initrd_fd = -1 };
     struct guest_mem *mem = NULL;
     struct cpu_entry entry;
     struct board board = { 0 };
@@ -251,7 +252,10 @@ static int try_kernel(const struct config *config)
     else
         err = board_init(&board, config, NULL);
     if (!err)
-        err = machine_load_kernel(config, &board, mem, &entry);
+        err = boot_files_open(config->kernel, config->initrd, &files);
+    if (!err)
+        err = machine_load_kernel(config, &files, &board, mem, &entry);
+    boot_files_close(&files);
     board_fini(&board);
     guest_mem_destroy(mem);
     return err;
@@ -259,14 +263,10 @@ static int try_kernel(const struct config *config)
 
 static int try_disk(const struct disk_config *disk)
 {
-    struct block_file_params params = { .path = disk->path,
-                                        .read_only = disk->read_only,
-                                        .cache = disk->cache };
-    struct block_backend *backend;
-    int err = block_file_open(&params, &backend);
+    struct block_backend *backend = NULL;
+    int err = session_open_disk(disk, &backend);
 
-    if (!err)
-        backend->ops->destroy(backend);
+    block_backend_destroy(backend);
     return err;
 }
 

@@ -247,8 +247,6 @@ int session_open_consoles(struct session *session)
     };
     int err = 0;
 
-    for (size_t i = 0; i < CONSOLE_COUNT; i++)
-        session->console_input[i] = session->console_output[i] = -1;
     /* Files first: a pipe may be waited for, and in a raw terminal ^C would not help. */
     for (size_t i = 0; !err && i < CONSOLE_COUNT; i++) {
         if (configs[i]->kind == CONSOLE_FILE)

@@ -3,18 +3,15 @@
  *
  * Everything is made in one order and destroyed in the opposite one, whether or not the building
  * came to its end. A reboot is a new machine from the same configuration: nothing of the guest's
- * past can leak into it. */
+ * past can leak into it. What the user named is opened before that, by the session, and lent. */
 #include "machine/machine.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "boot/boot.h"
 #include "host/fd.h"
 #include "host/log.h"
 #include "machine_private.h"
@@ -166,16 +163,15 @@ static void choose_disk_serial(const struct disk_config *disk, char serial[BLK_S
     memcpy(serial, text, strnlen(text, BLK_SERIAL_LEN));
 }
 
-static int add_disk(struct machine *machine, const struct disk_config *disk)
+static int add_disk(struct machine *machine, size_t index)
 {
+    const struct disk_config *disk = &machine->config->disks[index];
     const unsigned default_max_queues = 4;
     unsigned cpus = machine->config->cpu_count;
-    struct block_file_params file = { .path = disk->path,
-                                      .read_only = disk->read_only,
-                                      .cache = disk->cache };
     struct blk_params params = {
         .mem = machine->mem,
         .loop = machine->loop,
+        .backend = machine->session->disks[index],
         .queue_count = disk->queue_count           ? disk->queue_count
                        : cpus < default_max_queues ? cpus
                                                    : default_max_queues,
@@ -187,10 +183,8 @@ static int add_disk(struct machine *machine, const struct disk_config *disk)
         return log_errno(-ENOMEM, "disk '%s'", disk->path);
     params.name = name;
     choose_disk_serial(disk, params.serial);
-    int err = block_file_open(&file, &params.backend);
-    if (err)
-        return err;
-    err = blk_create(&params, &vdev);
+    int err = blk_create(&params, &vdev);
+
     if (!err)
         err = machine_place_virtio(machine, vdev);
     return err ? log_errno(err, "%s", name) : 0;
@@ -201,40 +195,17 @@ static int add_disks(struct machine *machine)
     int err = 0;
 
     for (size_t i = 0; !err && i < machine->config->disk_count; i++)
-        err = add_disk(machine, &machine->config->disks[i]);
+        err = add_disk(machine, i);
     return err;
 }
 
-/* The user's descriptor stays the user's, for a reboot: the back-end gets a duplicate. */
-static int open_net_fd(int fd, struct net_backend **ret)
+static int add_net(struct machine *machine, size_t index)
 {
-    char name[16];
-    int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-
-    if (own < 0)
-        return log_errno(-errno, "network 'fd:%d'", fd);
-    (void)snprintf(name, sizeof(name), "fd:%d", fd);
-    return net_tap_from_fd(own, name, ret);
-}
-
-static int open_net_backend(const struct net_config *net, struct net_backend **ret)
-{
-    switch (net->kind) {
-    case NET_KIND_USER:
-        return net_passt_start(&(struct net_passt_params){ .mtu = net->mtu }, ret);
-    case NET_KIND_TAP:
-        return net_tap_open(net->target, net->queue_pairs ? net->queue_pairs : 1, ret);
-    case NET_KIND_FD:
-        return open_net_fd(net->fd, ret);
-    case NET_KIND_STREAM:
-        return net_stream_connect(net->target, ret);
-    }
-    return -EINVAL;
-}
-
-static int add_net(struct machine *machine, const struct net_config *net)
-{
-    struct net_params params = { .mem = machine->mem, .loop = machine->loop, .mtu = net->mtu };
+    const struct net_config *net = &machine->config->nets[index];
+    struct net_params params = { .mem = machine->mem,
+                                 .loop = machine->loop,
+                                 .backend = machine->session->nets[index],
+                                 .mtu = net->mtu };
     struct virtio_dev *vdev;
     AUTO_FREE char *name = NULL;
 
@@ -245,10 +216,8 @@ static int add_net(struct machine *machine, const struct net_config *net)
         return log_errno(-ENOMEM, "network");
     params.name = name;
     memcpy(params.mac, net->mac, sizeof(params.mac));
-    int err = open_net_backend(net, &params.backend);
-    if (err)
-        return err;
-    err = net_create(&params, &vdev);
+    int err = net_create(&params, &vdev);
+
     if (!err)
         err = machine_place_virtio(machine, vdev);
     return err ? log_errno(err, "%s", name) : 0;
@@ -259,7 +228,7 @@ static int add_nets(struct machine *machine)
     int err = 0;
 
     for (size_t i = 0; !err && i < machine->config->net_count; i++)
-        err = add_net(machine, &machine->config->nets[i]);
+        err = add_net(machine, i);
     return err;
 }
 
@@ -372,13 +341,11 @@ void board_fini(struct board *board)
     board->cpu_ids = NULL;
 }
 
-int machine_load_kernel(const struct config *config, const struct board *board,
-                        struct guest_mem *mem, struct cpu_entry *ret)
+int machine_load_kernel(const struct config *config, const struct boot_files *files,
+                        const struct board *board, struct guest_mem *mem, struct cpu_entry *ret)
 {
     AUTO_FREE char *cmdline = config_cmdline(config);
-    struct boot_config boot = {
-        .kernel = config->kernel, .initrd = config->initrd, .cmdline = cmdline, .board = board
-    };
+    struct boot_config boot = { .files = files, .cmdline = cmdline, .board = board };
 
     return cmdline ? boot_load(mem, &boot, ret) : log_errno(-ENOMEM, "kernel command line");
 }
@@ -386,7 +353,8 @@ int machine_load_kernel(const struct config *config, const struct board *board,
 static int load_kernel(struct machine *machine)
 {
     struct cpu_entry entry;
-    int err = machine_load_kernel(machine->config, &machine->board, machine->mem, &entry);
+    int err = machine_load_kernel(machine->config, &machine->session->boot_files, &machine->board,
+                                  machine->mem, &entry);
 
     if (!err)
         err = vcpu_set_entry(machine->vcpus[0].vcpu, machine->mem, &entry);
@@ -471,38 +439,16 @@ static void ignore_signals_of_writes(void)
     (void)signal(SIGXFSZ, SIG_IGN);
 }
 
-/* What the user opened for us is not for the helpers that we start. */
-static void keep_descriptors(const struct config *config)
-{
-    for (size_t i = 0; i < config->net_count; i++) {
-        if (config->nets[i].kind == NET_KIND_FD)
-            (void)fcntl(config->nets[i].fd, F_SETFD, FD_CLOEXEC);
-    }
-}
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
-uint64_t session_age_ns(const struct session *session)
-{
-    return now_ns() - session->launch_ns;
-}
-
 void machine_run(const struct config *config, struct outcome *ret)
 {
-    struct session session = { .config = config, .launch_ns = now_ns() };
+    struct session session;
     bool again;
 
+    session_init(&session, config);
     *ret = (struct outcome){ .kind = OUTCOME_TOOL_ERROR };
     ignore_signals_of_writes();
-    keep_descriptors(config);
     vcpu_setup_kick_signal();
-    int err = session_open_consoles(&session);
+    int err = session_open(&session);
     if (err == -ETIME)
         ret->kind = OUTCOME_TIMEOUT;
     if (!err) {
@@ -511,6 +457,6 @@ void machine_run(const struct config *config, struct outcome *ret)
             again = ret->kind == OUTCOME_REBOOT && config->on_reboot == ON_REBOOT_RESET;
         } while (again);
     }
-    session_close_consoles(&session);
+    session_close(&session);
     ret->duration_ms = session_age_ns(&session) / 1000000;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* struct machine, for the files that build it (machine.c, irq.c, console.c) and run it (run.c). */
+/* struct session and struct machine, for the files that open the one (session.c, console.c), build
+ * the other (machine.c, irq.c, console.c) and run it (run.c). */
 #pragma once
 
 #include <pthread.h>
@@ -7,6 +8,7 @@
 #include <stdbool.h>
 
 #include "boot/board.h"
+#include "boot/boot.h"
 #include "cpu/vcpu.h"
 #include "cpu/vm.h"
 #include "devices/bus.h"
@@ -21,11 +23,14 @@
 #include "machine/outcome.h"
 #include "mem/guest_mem.h"
 #include "mem/layout.h"
+#include "virtio/block_backend.h"
+#include "virtio/net_backend.h"
 #include "virtio/virtio_dev.h"
 
 enum { MACHINE_MAX_DEVICES = 48, INTX_COUNT = 4, CONSOLE_COUNT = 2 };
 
-/* What outlives a reboot of the guest, which builds a new machine. */
+/* --- session.c: what outlives a reboot of the guest, which builds a new machine --- */
+
 struct session {
     const struct config *config;
     uint64_t launch_ns;                   /* CLOCK_MONOTONIC */
@@ -33,10 +38,25 @@ struct session {
     int console_output[CONSOLE_COUNT];    /* a terminal's are not ours to close */
     bool closes_console[CONSOLE_COUNT];   /* a file's are */
     bool escape_is_active[CONSOLE_COUNT]; /* its input is a terminal with an escape key */
+    /* Owned, and lent to the devices of one machine after the other; by index in the config. */
+    struct block_backend *disks[CONFIG_MAX_DISKS];
+    struct net_backend *nets[CONFIG_MAX_NETS];
+    struct boot_files boot_files;
 };
+
+/* An empty one, whose age counts from here. @config must outlive it. */
+void session_init(struct session *session, const struct config *config);
+/* Opens all that the user named. Logs what is wrong. Returns 0, -ETIME if --timeout was over before
+ * that, or -errno; session_close() is due in any case. */
+int session_open(struct session *session);
+/* After the last machine. */
+void session_close(struct session *session);
 
 /* How long ago the user started it. */
 uint64_t session_age_ns(const struct session *session);
+
+/* Opens a disk as every machine has it. Logs what is wrong. Returns 0 or -errno. */
+int session_open_disk(const struct disk_config *disk, struct block_backend **ret);
 
 enum console_index { CONSOLE_SERIAL, CONSOLE_VIRTIO };
 
@@ -142,10 +162,10 @@ struct machine {
 int board_init(struct board *board, const struct config *config, const struct vm *vm);
 void board_fini(struct board *board);
 
-/* Puts the kernel that @config names into @mem, and says how to enter it. Logs what is wrong.
- * Returns 0 or -errno. */
-int machine_load_kernel(const struct config *config, const struct board *board,
-                        struct guest_mem *mem, struct cpu_entry *ret);
+/* Puts the kernel that is in @files into @mem with the command line of @config, and says how to
+ * enter it. Logs what is wrong. Returns 0 or -errno. */
+int machine_load_kernel(const struct config *config, const struct boot_files *files,
+                        const struct board *board, struct guest_mem *mem, struct cpu_entry *ret);
 
 /* Takes over @dev as the next device; fails if it is one too many, having destroyed it. */
 int machine_own(struct machine *machine, struct device *dev);

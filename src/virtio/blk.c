@@ -478,7 +478,7 @@ static void blk_destroy(struct virtio_dev *vdev)
 {
     struct blk *blk = to_blk(vdev);
 
-    blk->backend->ops->destroy(blk->backend); /* then nothing is under way any more */
+    blk->backend->ops->detach(blk->backend); /* then nothing is under way any more */
     if (blk->pool)
         munmap(blk->pool, POOL_SIZE * sizeof(blk->pool[0]));
     virtio_dev_fini(vdev);
@@ -552,10 +552,8 @@ int blk_create(const struct blk_params *params, struct virtio_dev **ret)
 {
     struct blk *blk = calloc(1, sizeof(*blk));
 
-    if (!blk) {
-        params->backend->ops->destroy(params->backend);
+    if (!blk)
         return -ENOMEM;
-    }
     blk->backend = params->backend;
     memcpy(blk->serial, params->serial, sizeof(blk->serial));
     reset_state(blk);
@@ -568,4 +566,10 @@ int blk_create(const struct blk_params *params, struct virtio_dev **ret)
     }
     *ret = &blk->vdev;
     return 0;
+}
+
+void block_backend_destroy(struct block_backend *backend)
+{
+    if (backend)
+        backend->ops->destroy(backend);
 }

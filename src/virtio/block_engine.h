@@ -53,7 +53,9 @@ int block_threads_attach(struct block_threads *threads, struct loop *loop, pthre
                          const struct block_events *events);
 void block_threads_submit(struct block_threads *threads, struct block_request *request);
 void block_threads_flush(struct block_threads *threads);
-/* Waits for what is under way, without calling done. NULL is fine. */
+/* Waits for what is under way and forgets the rest, without calling done; ends the threads. */
+void block_threads_detach(struct block_threads *threads);
+/* Detaches, and frees. NULL is fine. */
 void block_threads_destroy(struct block_threads *threads);
 
 /* --- io_uring: never waits --- */
@@ -68,7 +70,10 @@ int block_uring_attach(struct block_uring *uring, struct loop *loop, pthread_mut
 /* Takes a READ or WRITE. Returns false if it is of no use to try: to be done elsewhere. */
 bool block_uring_submit(struct block_uring *uring, struct block_request *request);
 void block_uring_flush(struct block_uring *uring);
-/* Waits for what is under way, without calling done. NULL is fine. */
+/* Waits for what is under way, without calling done. Before the threads', which may be passed what
+ * the kernel does not take. */
+void block_uring_detach(struct block_uring *uring);
+/* Detaches, and frees. NULL is fine. */
 void block_uring_destroy(struct block_uring *uring);
 
 /* --- inline: what needs no waiting ever --- */

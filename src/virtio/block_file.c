@@ -96,12 +96,20 @@ static int block_file_attach(struct block_backend *backend, struct loop *loop,
     return err;
 }
 
+static void block_file_detach(struct block_backend *backend)
+{
+    struct block_file *file = to_file(backend);
+
+    if (file->uring)
+        block_uring_detach(file->uring);
+    block_threads_detach(file->threads);
+    file->inl.queued = (struct block_list){ 0 };
+}
+
 static void block_file_destroy(struct block_backend *backend)
 {
     struct block_file *file = to_file(backend);
 
-    if (!file)
-        return;
     block_uring_destroy(file->uring);
     block_threads_destroy(file->threads);
     fd_close(&file->target.fd); /* and with it the lock */
@@ -112,6 +120,7 @@ static const struct block_backend_ops block_file_ops = {
     .submit = block_file_submit,
     .flush_submissions = block_file_flush_submissions,
     .attach = block_file_attach,
+    .detach = block_file_detach,
     .destroy = block_file_destroy,
 };
 

@@ -5,7 +5,8 @@
  * one lock and one wake-up per batch; a thread is started only if more is queued than threads are
  * idle, up to THREAD_MAX, and stays. A thread takes a request, does it without any lock, and puts
  * it on `finished`; the first one there signals the eventfd, and the loop calls all the done
- * functions. A pool that was never used has no thread, and an idle one wakes up for nothing.
+ * functions. A pool that was never used has no thread, and an idle one wakes up for nothing. Nor
+ * has one that nobody is attached to: then nothing can touch the requests of who was.
  *
  * Threads block signals: those of the process are for the main thread, and a write beyond
  * RLIMIT_FSIZE must not kill us with SIGXFSZ. Only what a thread does to itself gets through, as
@@ -208,17 +209,29 @@ int block_threads_attach(struct block_threads *threads, struct loop *loop, pthre
                        &threads->source);
 }
 
-void block_threads_destroy(struct block_threads *threads)
+void block_threads_detach(struct block_threads *threads)
 {
-    if (!threads)
-        return;
+    eventfd_t count;
+
     pthread_mutex_lock(&threads->lock);
     atomic_store(&threads->stopping, true);
     pthread_cond_broadcast(&threads->work);
     pthread_mutex_unlock(&threads->lock);
     for (unsigned i = 0; i < threads->thread_count; i++)
         pthread_join(threads->threads[i], NULL);
+    threads->thread_count = threads->idle_count = threads->queued_count = 0;
+    threads->fresh = threads->queued = threads->finished = (struct block_list){ 0 };
     loop_remove(threads->source);
+    threads->source = NULL;
+    (void)eventfd_read(threads->done_fd, &count); /* of what nobody will hear of */
+    atomic_store(&threads->stopping, false);
+}
+
+void block_threads_destroy(struct block_threads *threads)
+{
+    if (!threads)
+        return;
+    block_threads_detach(threads);
     fd_close(&threads->done_fd);
     pthread_cond_destroy(&threads->work);
     pthread_mutex_destroy(&threads->lock);

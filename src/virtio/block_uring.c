@@ -114,7 +114,7 @@ bool block_uring_submit(struct block_uring *uring, struct block_request *request
 {
     bool is_read = request->op == BLOCK_READ;
 
-    if (is_read ? uring->cannot_read : uring->cannot_write)
+    if (!uring->has_ring || (is_read ? uring->cannot_read : uring->cannot_write))
         return false;
 
     struct io_uring_sqe *sqe = io_uring_get_sqe(&uring->ring);
@@ -178,6 +178,8 @@ static void reap(struct block_uring *uring)
 
 void block_uring_flush(struct block_uring *uring)
 {
+    if (!uring->has_ring)
+        return;
     submit_entries(uring);
     reap(uring);
 }
@@ -193,6 +195,8 @@ int block_uring_attach(struct block_uring *uring, struct loop *loop, pthread_mut
 {
     uring->events = *events;
     uring->threads = threads;
+    if (!uring->has_ring) /* lost in a detach(); the threads do it all */
+        return 0;
     return loop_add_fd(loop, uring->ring.ring_fd, LOOP_READABLE, guard, handle_ready, uring,
                        &uring->source);
 }
@@ -217,14 +221,28 @@ static void wait_for_kernel(struct block_uring *uring)
     }
 }
 
+static void close_ring(struct block_uring *uring)
+{
+    if (uring->has_ring)
+        io_uring_queue_exit(&uring->ring);
+    uring->has_ring = false;
+}
+
+void block_uring_detach(struct block_uring *uring)
+{
+    loop_remove(uring->source);
+    uring->source = NULL;
+    if (uring->has_ring)
+        wait_for_kernel(uring);
+    if (uring->in_flight > 0) /* what may still come is for requests that are gone */
+        close_ring(uring);
+}
+
 void block_uring_destroy(struct block_uring *uring)
 {
     if (!uring)
         return;
-    loop_remove(uring->source);
-    if (uring->has_ring) {
-        wait_for_kernel(uring);
-        io_uring_queue_exit(&uring->ring);
-    }
+    block_uring_detach(uring);
+    close_ring(uring);
     free(uring);
 }

@@ -315,7 +315,7 @@ static void net_destroy(struct virtio_dev *vdev)
 {
     struct net *net = to_net(vdev);
 
-    net_backend_destroy(net->backend);
+    net->backend->ops->detach(net->backend);
     for (unsigned i = 0; i < net->pair_count; i++)
         net_rx_fini(&net->pairs[i].rx);
     virtio_dev_fini(vdev);
@@ -372,7 +372,6 @@ static int net_init(struct net *net, const struct net_params *params)
     const struct net_events events = { net_can_receive, net_can_send, net_link_lost, net };
 
     net->mtu = params->mtu;
-    net->is_link_up = true;
     memcpy(net->own_mac, params->mac, sizeof(net->own_mac));
     memcpy(net->state.mac, params->mac, sizeof(net->state.mac));
     int err = init_device(net, params);
@@ -380,9 +379,10 @@ static int net_init(struct net *net, const struct net_params *params)
     for (unsigned i = 0; !err && i < net->pair_count; i++)
         err = net_rx_init(&net->pairs[i].rx, &net->vdev, rx_queue(i));
     start_anew(net, 0);
-    return err ? err
-               : params->backend->ops->attach(params->backend, params->loop, &net->vdev.lock,
-                                              &events);
+    if (!err)
+        err = params->backend->ops->attach(params->backend, params->loop, &net->vdev.lock, &events);
+    net->is_link_up = !params->backend->link_was_lost;
+    return err;
 }
 
 int net_create(const struct net_params *params, struct virtio_dev **ret)
@@ -392,10 +392,8 @@ int net_create(const struct net_params *params, struct virtio_dev **ret)
         pairs >= 1 && pairs <= NET_MAX_QUEUE_PAIRS && (params->mtu == 0 || params->mtu >= MTU_MIN);
     struct net *net = is_valid ? calloc(1, sizeof(*net) + pairs * sizeof(net->pairs[0])) : NULL;
 
-    if (!net) {
-        net_backend_destroy(params->backend);
+    if (!net)
         return is_valid ? -ENOMEM : -EINVAL;
-    }
     net->backend = params->backend;
     net->pair_count = pairs;
     int err = net_init(net, params);

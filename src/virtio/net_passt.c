@@ -27,6 +27,7 @@ enum { START_TIMEOUT_MS = 10000 };
 struct passt {
     struct net_stream stream;
     struct process *process;
+    bool has_ended; /* and the user has read how */
 };
 
 static struct passt *to_passt(struct net_backend *backend)
@@ -50,6 +51,7 @@ static void on_end(void *ctx)
 {
     struct passt *passt = ctx;
 
+    passt->has_ended = true;
     log_warn("network 'user': passt ended with %s; the guest's link is down",
              process_obituary(passt->process));
     net_stream_end(&passt->stream);
@@ -67,7 +69,18 @@ static int passt_attach(struct net_backend *backend, struct loop *loop, pthread_
     struct passt *passt = to_passt(backend);
     int err = net_stream_attach(backend, loop, guard, events);
 
-    return err ? err : process_watch(passt->process, loop, guard, on_end, passt);
+    if (err || passt->has_ended)
+        return err;
+    return process_watch(passt->process, loop, guard, on_end, passt);
+}
+
+static void passt_detach(struct net_backend *backend)
+{
+    struct passt *passt = to_passt(backend);
+
+    net_stream_detach(backend);
+    if (passt->process)
+        process_unwatch(passt->process);
 }
 
 static void passt_destroy(struct net_backend *backend)
@@ -81,6 +94,7 @@ static void passt_destroy(struct net_backend *backend)
 
 static const struct net_backend_ops passt_ops = {
     .attach = passt_attach,
+    .detach = passt_detach,
     .send = net_stream_send,
     .receive = net_stream_receive,
     .set_receiving = net_stream_set_receiving,

@@ -32,6 +32,7 @@ enum {
     RECORD_MAX = LENGTH_LEN + NET_FRAME_MAX,
     IN_SIZE = 128 * 1024,
     HEADER_LEN = sizeof(struct virtio_net_hdr_v1),
+    DRAIN_MAX = 2000, /* frames; more than a socket's buffers hold */
 };
 static_assert(IN_SIZE >= RECORD_MAX, "the longest frame must fit");
 
@@ -71,6 +72,7 @@ static void tell_loss(struct net_stream *stream)
                  stream->lost_why[0] ? stream->lost_why : "the other side closed the connection");
     if (stream->on_end_of_stream)
         stream->on_end_of_stream(stream);
+    stream->base.link_was_lost = true;
     stream->events.link_lost(stream->events.ctx);
 }
 
@@ -259,13 +261,41 @@ static void wake_up(void *ctx, unsigned events)
         tell_loss(stream);
 }
 
+/* Throws away whole frames that came for the card before. What there is of another one stays, as
+ * the rest of it will come. Bounded, as more may come meanwhile. */
+static void drain(struct net_stream *stream)
+{
+    int frames = 0;
+
+    stream->is_drained = false;
+    while (frames < DRAIN_MAX && net_stream_receive(&stream->base, 0, NULL, 0) >= 0)
+        frames++;
+}
+
 int net_stream_attach(struct net_backend *backend, struct loop *loop, pthread_mutex_t *guard,
                       const struct net_events *events)
 {
     struct net_stream *stream = to_stream(backend);
 
     stream->events = *events;
-    return loop_add_fd(loop, stream->fd, 0, guard, wake_up, stream, &stream->source);
+    if (backend->link_was_lost)
+        return 0;
+    drain(stream);
+    int err = loop_add_fd(loop, stream->fd, 0, guard, wake_up, stream, &stream->source);
+
+    if (!err)
+        update_events(stream); /* half a frame may wait to go out, or a loss to be told */
+    return err;
+}
+
+void net_stream_detach(struct net_backend *backend)
+{
+    struct net_stream *stream = to_stream(backend);
+
+    loop_remove(stream->source);
+    stream->source = NULL;
+    stream->wants_frames = false;
+    stream->wants_room = stream->out_start < stream->out_end;
 }
 
 /* Without offloads on either side there is nothing to choose. */
@@ -294,8 +324,7 @@ int net_stream_init(struct net_stream *stream, int fd, const char *name,
 
 void net_stream_fini(struct net_stream *stream)
 {
-    loop_remove(stream->source);
-    stream->source = NULL;
+    net_stream_detach(&stream->base);
     fd_close(&stream->fd);
     free(stream->name);
     free(stream->in);
@@ -312,6 +341,7 @@ static void stream_destroy_backend(struct net_backend *backend)
 
 static const struct net_backend_ops stream_ops = {
     .attach = net_stream_attach,
+    .detach = net_stream_detach,
     .send = net_stream_send,
     .receive = net_stream_receive,
     .set_receiving = net_stream_set_receiving,

@@ -33,6 +33,7 @@ void net_stream_end(struct net_stream *stream);
 
 int net_stream_attach(struct net_backend *backend, struct loop *loop, pthread_mutex_t *guard,
                       const struct net_events *events);
+void net_stream_detach(struct net_backend *backend);
 int net_stream_send(struct net_backend *backend, unsigned pair, const struct iovec *iov,
                     size_t count);
 ssize_t net_stream_receive(struct net_backend *backend, unsigned pair, const struct iovec *iov,

@@ -21,6 +21,9 @@
 #include "host/log.h"
 #include "host/loop.h"
 
+/* Twice what the queue of an interface holds, unless somebody has made it longer. */
+enum { DRAIN_MAX = 2000 };
+
 #define FEATURE(bit) (UINT64_C(1) << (bit))
 
 static struct tap *to_tap(struct net_backend *backend)
@@ -47,7 +50,7 @@ static int tap_send(struct net_backend *backend, unsigned pair, const struct iov
     struct tap_queue *queue = &tap->queues[pair];
     ssize_t len;
 
-    if (tap->is_lost)
+    if (tap->base.link_was_lost)
         return -ENOTCONN;
     do {
         len = writev(queue->fd, iov, (int)count);
@@ -68,7 +71,7 @@ static ssize_t tap_receive(struct net_backend *backend, unsigned pair, const str
     struct tap *tap = to_tap(backend);
     ssize_t len;
 
-    if (tap->is_lost)
+    if (tap->base.link_was_lost)
         return -ENOTCONN;
     do {
         len = readv(tap->queues[pair].fd, iov, (int)count);
@@ -84,16 +87,20 @@ static void tap_set_receiving(struct net_backend *backend, unsigned pair, bool w
     update_events(queue);
 }
 
-/* The interface was removed: its descriptors report an error for ever. */
-static void lose(struct tap *tap)
+static void stop_watching(struct tap *tap)
 {
-    tap->is_lost = true;
-    for (unsigned i = 0; i < tap->base.pair_count; i++) {
+    for (unsigned i = 0; i < NET_MAX_QUEUE_PAIRS; i++) {
         loop_remove(tap->queues[i].source);
         tap->queues[i].source = NULL;
     }
+}
+
+/* The interface was removed: its descriptors report an error for ever. */
+static void lose(struct tap *tap)
+{
+    tap->base.link_was_lost = true;
+    stop_watching(tap);
     log_warn("network '%s': the interface is gone; the guest's link is down", tap->name);
-    tap->events.link_lost(tap->events.ctx);
 }
 
 static void wake_up(void *ctx, unsigned events)
@@ -103,6 +110,7 @@ static void wake_up(void *ctx, unsigned events)
 
     if (events & LOOP_HANGUP) {
         lose(tap);
+        tap->events.link_lost(tap->events.ctx);
         return;
     }
     if ((events & LOOP_WRITABLE) && queue->wants_room) {
@@ -160,39 +168,84 @@ static int tap_set_pairs(struct net_backend *backend, unsigned pairs)
     struct tap *tap = to_tap(backend);
     int err = 0;
 
-    if (tap->is_lost)
+    if (tap->base.link_was_lost)
         return -ENOTCONN;
     for (unsigned i = 0; !err && i < tap->base.pair_count; i++)
         err = set_attached(&tap->queues[i], i < pairs);
     return err;
 }
 
+/* Throws away what came for the card before: frames that it never took, maybe with offloads that
+ * the next one has not asked for. Bounded, as more may come meanwhile. */
+static void drain(struct tap *tap)
+{
+    uint8_t head[sizeof(struct virtio_net_hdr_v1) + NET_FRAME_MIN];
+    struct iovec iov = { head, sizeof(head) };
+
+    for (unsigned i = 0; i < tap->base.pair_count; i++) {
+        bool is_empty = !tap->queues[i].is_attached; /* by the kernel, then */
+
+        for (int frames = 0; !is_empty && frames < DRAIN_MAX; frames++)
+            is_empty = tap_receive(&tap->base, i, &iov, 1) == -EAGAIN;
+    }
+}
+
+/* All settings as for the first card. */
+static int start_anew(struct tap *tap)
+{
+    int err;
+
+    tap->tun_flags = ULONG_MAX; /* asks the kernel in any case, which knows if it is gone */
+    err = tap_set_offloads(&tap->base, 0);
+    if (err == -EBADFD || err == -ENOLINK) { /* tap, macvtap: while nobody was attached */
+        lose(tap);
+        return 0;
+    }
+    if (err)
+        return err;
+    drain(tap); /* also those queues that are to be detached, while they can be read */
+    return tap_set_pairs(&tap->base, 1);
+}
+
 static int tap_attach(struct net_backend *backend, struct loop *loop, pthread_mutex_t *guard,
                       const struct net_events *events)
 {
     struct tap *tap = to_tap(backend);
-    int err = tap_set_pairs(backend, 1);
+    int err = 0;
 
     tap->events = *events;
-    for (unsigned i = 0; !err && i < tap->base.pair_count; i++)
+    if (!backend->link_was_lost)
+        err = start_anew(tap);
+    if (backend->link_was_lost)
+        return err;
+    for (unsigned i = 0; !err && i < backend->pair_count; i++)
         err = loop_add_fd(loop, tap->queues[i].fd, 0, guard, wake_up, &tap->queues[i],
                           &tap->queues[i].source);
     return err;
+}
+
+static void tap_detach(struct net_backend *backend)
+{
+    struct tap *tap = to_tap(backend);
+
+    stop_watching(tap);
+    for (unsigned i = 0; i < NET_MAX_QUEUE_PAIRS; i++)
+        tap->queues[i].wants_frames = tap->queues[i].wants_room = false;
 }
 
 static void tap_destroy(struct net_backend *backend)
 {
     struct tap *tap = to_tap(backend);
 
-    for (unsigned i = 0; i < NET_MAX_QUEUE_PAIRS; i++) {
-        loop_remove(tap->queues[i].source);
+    tap_detach(backend);
+    for (unsigned i = 0; i < NET_MAX_QUEUE_PAIRS; i++)
         fd_close(&tap->queues[i].fd);
-    }
     free(tap);
 }
 
 static const struct net_backend_ops tap_ops = {
     .attach = tap_attach,
+    .detach = tap_detach,
     .send = tap_send,
     .receive = tap_receive,
     .set_receiving = tap_set_receiving,

@@ -21,7 +21,6 @@ struct tap_queue {
 struct tap {
     struct net_backend base;
     char name[IFNAMSIZ + 8]; /* the user's word for it */
-    bool is_lost;            /* the interface was removed */
     unsigned long tun_flags; /* TUN_F_* that were set last */
     struct net_events events;
     struct tap_queue queues[NET_MAX_QUEUE_PAIRS];

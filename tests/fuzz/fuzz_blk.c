@@ -53,6 +53,7 @@ struct machine {
     struct guest_mem *mem;
     struct loop *loop;
     struct loop_source *tick;
+    struct block_backend *backend;
     struct virtio_dev *vdev;
 };
 
@@ -102,10 +103,12 @@ static void build(struct machine *machine, int image, unsigned choices)
     check(guest_mem_add(machine->mem, 0, RAM_SIZE));
     check(loop_create(&machine->loop));
     check(loop_add_timer(machine->loop, NULL, stop_loop, machine->loop, &machine->tick));
-    if (file.engine == BLOCK_ENGINE_URING && block_file_open(&file, &params.backend))
+    machine->backend = NULL;
+    if (file.engine == BLOCK_ENGINE_URING && block_file_open(&file, &machine->backend))
         file.engine = BLOCK_ENGINE_AUTO;
-    if (!params.backend)
-        check(block_file_open(&file, &params.backend));
+    if (!machine->backend)
+        check(block_file_open(&file, &machine->backend));
+    params.backend = machine->backend;
     params.mem = machine->mem;
     params.loop = machine->loop;
     check(blk_create(&params, &machine->vdev));
@@ -114,6 +117,7 @@ static void build(struct machine *machine, int image, unsigned choices)
 static void demolish(struct machine *machine)
 {
     virtio_dev_destroy(machine->vdev);
+    block_backend_destroy(machine->backend);
     loop_destroy(machine->loop);
     guest_mem_destroy(machine->mem);
 }

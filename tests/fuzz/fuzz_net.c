@@ -51,6 +51,7 @@ struct machine {
     uint8_t *ram;
     struct loop *loop;
     struct virtio_dev *vdev;
+    struct net_backend *backend;
     struct wire wire;
     int peer; /* -1: the wire */
     unsigned choices, checked;
@@ -119,13 +120,15 @@ static void build(struct machine *m)
     check(loop_create(&m->loop) == 0);
     params.mem = m->mem;
     params.loop = m->loop;
-    params.backend = make_backend(m);
+    params.backend = m->backend = make_backend(m);
     check(net_create(&params, &m->vdev) == 0);
 }
 
 static void demolish(struct machine *m)
 {
     virtio_dev_destroy(m->vdev);
+    if (m->backend != &m->wire.base)
+        net_backend_destroy(m->backend);
     loop_destroy(m->loop);
     guest_mem_destroy(m->mem);
     if (m->peer >= 0)

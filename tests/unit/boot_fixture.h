@@ -76,9 +76,9 @@ static inline void write_sparse_file(const char *path, uint64_t size)
 static int fixture_boot(struct fixture *fixture, const char *cmdline, bool has_initrd)
 {
     const struct board board = { .ram_size = fixture->ram_size };
+    struct boot_files files;
     struct boot_config config = {
-        .kernel = fixture->kernel,
-        .initrd = has_initrd ? fixture->initrd : NULL,
+        .files = &files,
         .cmdline = cmdline,
         .board = &board,
     };
@@ -86,7 +86,11 @@ static int fixture_boot(struct fixture *fixture, const char *cmdline, bool has_i
 
     assert_true(words >= 0 && real >= 0);
     assert_true(dup2(words, STDERR_FILENO) >= 0);
-    int err = boot_load(fixture->mem, &config, &fixture->entry);
+    int err = boot_files_open(fixture->kernel, has_initrd ? fixture->initrd : NULL, &files);
+    if (!err) {
+        err = boot_load(fixture->mem, &config, &fixture->entry);
+        boot_files_close(&files);
+    }
     assert_true(dup2(real, STDERR_FILENO) >= 0);
     ssize_t len = pread(words, fixture->said, sizeof(fixture->said) - 1, 0);
     assert_true(len >= 0);

@@ -30,7 +30,7 @@ struct wire {
     bool is_receiving[NET_MAX_QUEUE_PAIRS];
     uint64_t offloads;
     unsigned pairs;
-    bool is_destroyed;
+    bool is_attached;
 };
 
 static inline struct wire *wire_of(struct net_backend *backend)
@@ -56,6 +56,7 @@ static inline int wire_attach(struct net_backend *backend, struct loop *loop,
     (void)loop;
     (void)guard;
     wire_of(backend)->events = *events;
+    wire_of(backend)->is_attached = true;
     return 0;
 }
 
@@ -102,9 +103,9 @@ static inline int wire_set_pairs(struct net_backend *backend, unsigned pairs)
     return wire_of(backend)->settings_err;
 }
 
-static inline void wire_destroy(struct net_backend *backend)
+static inline void wire_detach(struct net_backend *backend)
 {
-    wire_of(backend)->is_destroyed = true;
+    wire_of(backend)->is_attached = false;
 }
 
 static const struct net_backend_ops wire_ops = {
@@ -114,13 +115,14 @@ static const struct net_backend_ops wire_ops = {
     .set_receiving = wire_set_receiving,
     .set_offloads = wire_set_offloads,
     .set_pairs = wire_set_pairs,
-    .destroy = wire_destroy,
+    .detach = wire_detach,
 };
 
 static inline void wire_init(struct wire *wire, uint64_t offloads, unsigned pair_count)
 {
     memset(wire, 0, sizeof(*wire));
-    wire->base = (struct net_backend){ &wire_ops, offloads, pair_count };
+    wire->base =
+        (struct net_backend){ .ops = &wire_ops, .offloads = offloads, .pair_count = pair_count };
     wire->full_after = UINT32_MAX;
 }
 

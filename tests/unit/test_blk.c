@@ -53,7 +53,8 @@ struct held {
     struct block_backend base;
     struct block_events events;
     struct block_request *requests[MAX_HELD];
-    unsigned count, flushes, destroyed;
+    unsigned count, flushes;
+    bool is_attached;
     enum block_op last_op;
 };
 
@@ -77,19 +78,20 @@ static int held_attach(struct block_backend *backend, struct loop *loop, pthread
     (void)loop;
     (void)guard;
     ((struct held *)backend)->events = *events;
+    ((struct held *)backend)->is_attached = true;
     return 0;
 }
 
-static void held_destroy(struct block_backend *backend)
+static void held_detach(struct block_backend *backend)
 {
-    ((struct held *)backend)->destroyed++;
+    ((struct held *)backend)->is_attached = false;
 }
 
 static const struct block_backend_ops held_ops = {
     .submit = held_submit,
     .flush_submissions = held_flush_submissions,
     .attach = held_attach,
-    .destroy = held_destroy,
+    .detach = held_detach,
 };
 
 static void held_init(struct held *held)
@@ -122,6 +124,7 @@ static void held_complete(struct held *held, struct virtio_dev *vdev, int err)
 
 struct disk {
     struct driver driver;
+    struct block_backend *file; /* owned; NULL: held is used */
     struct held held;
     struct driver_queue *queue;
     uint8_t *status;
@@ -141,6 +144,7 @@ static void disk_start(struct disk *disk, struct block_backend *backend, unsigne
     };
     struct virtio_dev *vdev;
 
+    disk->file = backend == &disk->held.base ? NULL : backend;
     assert_int_equal(blk_create(&params, &vdev), 0);
     driver_start(&disk->driver, vdev, features);
     disk->queue = &disk->driver.queues[0];
@@ -170,6 +174,7 @@ static void disk_open_held(struct disk *disk, unsigned queues, uint64_t features
 static void disk_close(struct disk *disk)
 {
     driver_fini(&disk->driver);
+    block_backend_destroy(disk->file);
 }
 
 static gpa_t put_header(struct disk *disk, uint32_t type, uint64_t sector)
@@ -971,13 +976,16 @@ static void cannot_be_saved_while_requests_are_under_way(void **state)
     disk_close(&disk);
 }
 
-static void the_back_end_goes_with_the_disk(void **state)
+static void a_disk_gives_its_back_end_back(void **state)
 {
     struct disk disk;
     (void)state;
     disk_open_held(&disk, 1, USUAL_FEATURES);
+    assert_true(disk.held.is_attached);
+
     disk_close(&disk);
-    assert_int_equal(disk.held.destroyed, 1);
+
+    assert_false(disk.held.is_attached);
 }
 
 int main(void)
@@ -1018,7 +1026,7 @@ int main(void)
         cmocka_unit_test(its_state_survives_saving_and_loading),
         cmocka_unit_test(refuses_the_state_of_a_disk_of_another_size),
         cmocka_unit_test(cannot_be_saved_while_requests_are_under_way),
-        cmocka_unit_test(the_back_end_goes_with_the_disk),
+        cmocka_unit_test(a_disk_gives_its_back_end_back),
     };
 
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);

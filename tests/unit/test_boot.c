@@ -178,6 +178,36 @@ static void no_descriptor_is_left_open(void **state)
     fixture_fini(&fixture);
 }
 
+static void files_that_were_opened_are_booted_whatever_becomes_of_their_names(void **state)
+{
+    struct fixture fixture;
+    struct test_bzimage image = bzimage_make();
+    struct boot_files files;
+    char moved[80];
+    (void)state;
+    fixture_init(&fixture, 64 * MIB);
+    write_file(fixture.kernel, image.bytes, sizeof(image.bytes));
+    write_file(fixture.initrd, "initrd", 6);
+    assert_int_equal(boot_files_open(fixture.kernel, fixture.initrd, &files), 0);
+    const struct board board = { .ram_size = fixture.ram_size };
+    const struct boot_config config = { &files, "", &board };
+
+    assert_int_equal(unlink(fixture.initrd), 0);
+    (void)snprintf(moved, sizeof(moved), "%s/other", fixture.folder);
+    write_file(moved, "not a kernel", 12);
+    assert_int_equal(rename(moved, fixture.kernel), 0);
+
+    for (int boots = 0; boots < 2; boots++) {
+        void *initrd = guest_mem_at(fixture.mem, 64 * MIB - 4096, 6);
+
+        memset(initrd, 0, 6);
+        assert_int_equal(boot_load(fixture.mem, &config, &fixture.entry), 0);
+        assert_memory_equal(initrd, "initrd", 6);
+    }
+    boot_files_close(&files);
+    fixture_fini(&fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -189,6 +219,7 @@ int main(void)
         cmocka_unit_test(a_kernel_for_root_only_is_refused_with_the_way_out),
         cmocka_unit_test(what_is_wrong_with_an_initrd_is_told_as_such),
         cmocka_unit_test(no_descriptor_is_left_open),
+        cmocka_unit_test(files_that_were_opened_are_booted_whatever_becomes_of_their_names),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the user named, opened once: it outlives the machines that a reboot of the guest replaces.
+ *
+ * An image stays locked, an interface keeps its addresses, a connection stays up, passt keeps its
+ * flows, and the guest boots the same kernel, whatever happens to these names in the meantime. A
+ * machine's devices borrow the back-ends and give them back when they are destroyed; only the
+ * session closes them. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "host/log.h"
+#include "machine_private.h"
+
+/* --- time --- */
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+uint64_t session_age_ns(const struct session *session)
+{
+    return now_ns() - session->launch_ns;
+}
+
+/* --- disks and networks --- */
+
+int session_open_disk(const struct disk_config *disk, struct block_backend **ret)
+{
+    const struct block_file_params params = { .path = disk->path,
+                                              .read_only = disk->read_only,
+                                              .cache = disk->cache };
+
+    return block_file_open(&params, ret);
+}
+
+/* The user's descriptor stays the user's: the back-end gets a duplicate. */
+static int open_net_fd(int fd, struct net_backend **ret)
+{
+    char name[16];
+    int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+    if (own < 0)
+        return log_errno(-errno, "network 'fd:%d'", fd);
+    (void)snprintf(name, sizeof(name), "fd:%d", fd);
+    return net_tap_from_fd(own, name, ret);
+}
+
+static int open_net(const struct net_config *net, struct net_backend **ret)
+{
+    switch (net->kind) {
+    case NET_KIND_USER:
+        return net_passt_start(&(struct net_passt_params){ .mtu = net->mtu }, ret);
+    case NET_KIND_TAP:
+        return net_tap_open(net->target, net->queue_pairs ? net->queue_pairs : 1, ret);
+    case NET_KIND_FD:
+        return open_net_fd(net->fd, ret);
+    case NET_KIND_STREAM:
+        return net_stream_connect(net->target, ret);
+    }
+    return -EINVAL;
+}
+
+/* What the user opened for us is not for the helpers that we start. */
+static void keep_descriptors(const struct config *config)
+{
+    for (size_t i = 0; i < config->net_count; i++) {
+        if (config->nets[i].kind == NET_KIND_FD)
+            (void)fcntl(config->nets[i].fd, F_SETFD, FD_CLOEXEC);
+    }
+}
+
+/* --- the session --- */
+
+void session_init(struct session *session, const struct config *config)
+{
+    *session = (struct session){
+        .config = config,
+        .launch_ns = now_ns(),
+        .boot_files = { .kernel_fd = -1, .initrd_fd = -1 },
+    };
+    for (size_t i = 0; i < CONSOLE_COUNT; i++)
+        session->console_input[i] = session->console_output[i] = -1;
+}
+
+int session_open(struct session *session)
+{
+    const struct config *config = session->config;
+    int err = session_open_consoles(session);
+
+    keep_descriptors(config);
+    for (size_t i = 0; !err && i < config->disk_count; i++)
+        err = session_open_disk(&config->disks[i], &session->disks[i]);
+    for (size_t i = 0; !err && i < config->net_count; i++)
+        err = open_net(&config->nets[i], &session->nets[i]);
+    if (!err)
+        err = boot_files_open(config->kernel, config->initrd, &session->boot_files);
+    return err;
+}
+
+void session_close(struct session *session)
+{
+    boot_files_close(&session->boot_files);
+    for (size_t i = 0; i < CONFIG_MAX_NETS; i++)
+        net_backend_destroy(session->nets[i]);
+    for (size_t i = 0; i < CONFIG_MAX_DISKS; i++)
+        block_backend_destroy(session->disks[i]);
+    session_close_consoles(session);
+}
