@@ -8,18 +8,34 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <termios.h>
+#include <unistd.h>
 
-static struct termios saved;
+static struct termios saved, raw;
 static volatile sig_atomic_t raw_fd = -1; /* the terminal to put back, or -1 */
 
-void terminal_restore(void)
+bool terminal_is_ours(int fd)
+{
+    pid_t group = tcgetpgrp(fd);
+
+    /* Of a terminal that is not our controlling one nobody says who has it, and nobody is stopped
+     * for touching it. */
+    return isatty(fd) && (group == getpgrp() || (group < 0 && errno == ENOTTY));
+}
+
+/* In the background the terminal's mode is not ours to change: we would be stopped. */
+static void set_mode(const struct termios *mode)
 {
     int saved_errno = errno;
 
-    if (raw_fd >= 0)
-        (void)tcsetattr(raw_fd, TCSANOW, &saved);
-    raw_fd = -1;
+    if (raw_fd >= 0 && terminal_is_ours(raw_fd))
+        (void)tcsetattr(raw_fd, TCSANOW, mode);
     errno = saved_errno;
+}
+
+void terminal_restore(void)
+{
+    set_mode(&saved);
+    raw_fd = -1;
 }
 
 static void restore_and_die(int signal_number)
@@ -29,25 +45,60 @@ static void restore_and_die(int signal_number)
     (void)raise(signal_number);
 }
 
+static void restore_and_stop(int signal_number);
+
+static void catch_stop(void)
+{
+    /* The default action, for raise(), at once. */
+    struct sigaction action = { .sa_handler = restore_and_stop,
+                                .sa_flags = SA_RESETHAND | SA_NODEFER | SA_RESTART };
+
+    (void)sigaction(SIGTSTP, &action, NULL);
+}
+
+/* SIGCONT also comes after SIGSTOP, which nobody can catch. */
+static void continue_raw(int signal_number)
+{
+    (void)signal_number;
+    set_mode(&raw);
+}
+
+static void restore_and_stop(int signal_number)
+{
+    set_mode(&saved);
+    (void)raise(signal_number);
+    /* Going on, or not stopped at all: nobody would be there to let us go on. */
+    catch_stop();
+    set_mode(&raw);
+}
+
+static bool is_ignored(int signal_number)
+{
+    struct sigaction action;
+
+    return !sigaction(signal_number, NULL, &action) && action.sa_handler == SIG_IGN;
+}
+
 /* Those that somebody else sends come while a machine is built; one that runs blocks them and reads
  * them. What is ignored (nohup) stays so. */
-static void catch_deadly_signals(void)
+static void catch_signals(void)
 {
     static const int deadly[] = { SIGSEGV, SIGBUS, SIGILL,  SIGFPE, SIGABRT,
                                   SIGHUP,  SIGINT, SIGQUIT, SIGTERM };
-    struct sigaction action = { .sa_handler = restore_and_die, .sa_flags = SA_RESETHAND };
-    struct sigaction before;
+    struct sigaction death = { .sa_handler = restore_and_die, .sa_flags = SA_RESETHAND };
+    struct sigaction life = { .sa_handler = continue_raw, .sa_flags = SA_RESTART };
 
     for (size_t i = 0; i < sizeof(deadly) / sizeof(deadly[0]); i++) {
-        if (!sigaction(deadly[i], NULL, &before) && before.sa_handler != SIG_IGN)
-            (void)sigaction(deadly[i], &action, NULL);
+        if (!is_ignored(deadly[i]))
+            (void)sigaction(deadly[i], &death, NULL);
     }
+    if (!is_ignored(SIGTSTP))
+        catch_stop();
+    (void)sigaction(SIGCONT, &life, NULL);
 }
 
 int terminal_make_raw(int fd)
 {
-    struct termios raw;
-
     if (raw_fd >= 0)
         return 0;
     if (tcgetattr(fd, &saved) < 0)
@@ -55,7 +106,7 @@ int terminal_make_raw(int fd)
     raw = saved;
     cfmakeraw(&raw);
     raw_fd = fd;
-    catch_deadly_signals();
+    catch_signals();
     (void)atexit(terminal_restore);
     return tcsetattr(fd, TCSANOW, &raw) < 0 ? -errno : 0;
 }

@@ -178,17 +178,10 @@ void machine_stop_consoles(struct machine *machine)
     }
 }
 
-/* A terminal belongs to a foreground job: in the background a read or a change of mode would stop
- * us (SIGTTIN, SIGTTOU). */
-static bool is_our_terminal(int fd)
-{
-    return isatty(fd) && tcgetpgrp(fd) == getpgrp();
-}
-
 static void open_terminal(struct session *session, enum console_index index)
 {
     session->console_output[index] = STDOUT_FILENO;
-    if (isatty(STDIN_FILENO) && !is_our_terminal(STDIN_FILENO))
+    if (isatty(STDIN_FILENO) && !terminal_is_ours(STDIN_FILENO))
         return;
     session->console_input[index] = STDIN_FILENO;
     if (terminal_make_raw(STDIN_FILENO) == 0)

@@ -11,6 +11,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -47,6 +48,13 @@ static int tear_down(void **state)
     return 0;
 }
 
+static bool is_raw(const struct pty *pty)
+{
+    struct termios now;
+
+    return !tcgetattr(pty->terminal, &now) && !(now.c_lflag & (ICANON | ECHO | ISIG));
+}
+
 /* Runs @end in a child that made the terminal raw and found it so. Returns its wait status. */
 static int end_child(struct pty *pty, void (*end)(void))
 {
@@ -54,12 +62,11 @@ static int end_child(struct pty *pty, void (*end)(void))
 
     if (child == 0) {
         struct rlimit no_core = { 0, 0 };
-        struct termios now;
 
         (void)setrlimit(RLIMIT_CORE, &no_core);
-        if (terminal_make_raw(pty->terminal) || tcgetattr(pty->terminal, &now))
+        if (terminal_make_raw(pty->terminal))
             _exit(99);
-        if (now.c_lflag & (ICANON | ECHO | ISIG))
+        if (!is_raw(pty))
             _exit(98);
         end();
         _exit(97);
@@ -161,6 +168,79 @@ static void a_signal_that_was_ignored_stays_ignored(void **state)
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 5);
 }
 
+/* A child that made the terminal raw and waits, in a process group of its own: in one that nobody
+ * watches, SIGTSTP would stop nothing. */
+static pid_t start_waiting_child(struct pty *pty)
+{
+    int ends[2];
+    char byte;
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    pid_t child = fork();
+
+    if (child == 0) {
+        (void)setpgid(0, 0);
+        if (terminal_make_raw(pty->terminal))
+            _exit(99);
+        (void)write(ends[1], "", 1);
+        for (;;)
+            (void)pause();
+    }
+    assert_int_equal(read(ends[0], &byte, 1), 1);
+    fd_close(&ends[0]);
+    fd_close(&ends[1]);
+    return child;
+}
+
+static void send_and_wait(pid_t child, int signal_number, int options)
+{
+    int status;
+
+    assert_int_equal(kill(child, signal_number), 0);
+    assert_int_equal(waitpid(child, &status, options), child);
+}
+
+static void wait_until_raw(const struct pty *pty)
+{
+    for (int i = 0; i < 1000 && !is_raw(pty); i++)
+        (void)usleep(10000);
+    assert_true(is_raw(pty));
+}
+
+static void is_put_back_while_stopped_and_raw_when_going_on(void **state)
+{
+    struct pty *pty = *state;
+    pid_t child = start_waiting_child(pty);
+
+    for (int i = 0; i < 3; i++) {
+        send_and_wait(child, SIGTSTP, WUNTRACED);
+        assert_put_back(pty);
+        assert_int_equal(kill(child, SIGCONT), 0);
+        wait_until_raw(pty);
+    }
+    send_and_wait(child, SIGTERM, 0);
+    assert_put_back(pty);
+}
+
+/* A shell puts its own mode in force when a job was stopped that could not do so itself. */
+static void is_raw_again_after_a_stop_that_came_without_a_warning(void **state)
+{
+    struct pty *pty = *state;
+    pid_t child = start_waiting_child(pty);
+
+    send_and_wait(child, SIGSTOP, WUNTRACED);
+    assert_int_equal(tcsetattr(pty->terminal, TCSANOW, &pty->before), 0);
+    assert_int_equal(kill(child, SIGCONT), 0);
+    wait_until_raw(pty);
+    send_and_wait(child, SIGKILL, 0);
+}
+
+static void a_terminal_that_does_not_control_us_is_ours(void **state)
+{
+    struct pty *pty = *state;
+
+    assert_true(terminal_is_ours(pty->terminal));
+}
+
 static void a_pipe_is_no_terminal(void **state)
 {
     int ends[2];
@@ -169,6 +249,7 @@ static void a_pipe_is_no_terminal(void **state)
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
 
     assert_true(terminal_make_raw(ends[0]) < 0);
+    assert_false(terminal_is_ours(ends[0]));
     assert_false(terminal_size(ends[0], &columns, &rows));
 
     fd_close(&ends[0]);
@@ -185,6 +266,9 @@ int main(void)
         TERMINAL_TEST(is_put_back_by_abort),
         TERMINAL_TEST(is_put_back_by_a_request_to_end_which_still_kills),
         TERMINAL_TEST(a_signal_that_was_ignored_stays_ignored),
+        TERMINAL_TEST(is_put_back_while_stopped_and_raw_when_going_on),
+        TERMINAL_TEST(is_raw_again_after_a_stop_that_came_without_a_warning),
+        TERMINAL_TEST(a_terminal_that_does_not_control_us_is_ours),
         cmocka_unit_test(a_pipe_is_no_terminal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
