@@ -27,6 +27,12 @@ static void fault_without_idt(void)
                      : "eax", "ecx", "edx", "memory");
 }
 
+/* Goes on where there is no memory: in the window for PCI devices. */
+static void run_into_nowhere(void)
+{
+    __asm__ volatile("jmp *%0" : : "r"(UINT64_C(0xd0000000)));
+}
+
 static void on_event(unsigned count)
 {
     (void)count;
@@ -79,6 +85,8 @@ void guest_main(const char *cmdline)
         out32(PORT_DEBUG_EXIT, (uint32_t)option_number(cmdline, "value", 0));
     else if (strcmp(how, "triple-fault") == 0)
         fault_without_idt();
+    else if (strcmp(how, "lost") == 0)
+        run_into_nowhere();
     else if (strcmp(how, "button") == 0)
         wait_for_button();
     else if (strcmp(how, "loop") == 0)

@@ -63,5 +63,10 @@ void vcpu_setup_kick_signal(void);
 /* Makes a vcpu_run() on @thread return soon, or the next one at once. */
 void vcpu_kick(struct vcpu *vcpu, pthread_t thread);
 
+/* Whether VCPU_EXIT_FAILED is the guest's own doing: it ran into nowhere, or broke what its CPU finds
+ * exceptions by. Only where KVM is complete; a KVM that is an emulator itself fails at what others
+ * run, and nothing follows from that for the guest. */
+bool vcpu_failure_is_guests(const struct vcpu *vcpu);
+
 /* Writes why VCPU_EXIT_FAILED came, with the registers that matter, as one line. */
 void vcpu_describe_failure(const struct vcpu *vcpu, char *buf, size_t size);

@@ -173,6 +173,20 @@ void vcpu_kick(struct vcpu *vcpu, pthread_t thread)
     (void)pthread_kill(thread, SIGRTMIN);
 }
 
+bool vcpu_failure_is_guests(const struct vcpu *vcpu)
+{
+    if (vcpu->run->exit_reason != KVM_EXIT_INTERNAL_ERROR)
+        return false;
+    switch (vcpu->run->internal.suberror) {
+    case KVM_INTERNAL_ERROR_EMULATION:
+    case KVM_INTERNAL_ERROR_SIMUL_EX:
+    case KVM_INTERNAL_ERROR_DELIVERY_EV:
+        return arch_has_hardware_flag();
+    default:
+        return false;
+    }
+}
+
 static const char *internal_error_name(uint32_t suberror)
 {
     switch (suberror) {

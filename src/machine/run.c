@@ -47,13 +47,21 @@ static void answer_access(struct bus *bus, const struct vcpu_exit *exit)
     }
 }
 
+/* A guest that brought it about is down, as after a triple fault: a kernel that does so is a broken
+ * kernel. Otherwise nothing is known of the guest: that is our failure, or the host's. */
 static void end_with_failure(struct machine *machine, const struct vcpu *vcpu)
 {
-    char why[256];
+    bool is_guests = vcpu_failure_is_guests(vcpu);
+    char why[512];
 
     vcpu_describe_failure(vcpu, why, sizeof(why));
-    log_error("KVM cannot run the guest any further: %s", why);
-    machine_end(machine, OUTCOME_TOOL_ERROR, 0);
+    if (is_guests)
+        log_error("the guest went down: %s", why);
+    else
+        log_error("this host's KVM cannot run the guest any further (`hutch doctor` tells what it "
+                  "can): %s",
+                  why);
+    machine_end(machine, is_guests ? OUTCOME_GUEST_DOWN : OUTCOME_TOOL_ERROR, 0);
 }
 
 static void answer_exit(struct machine *machine, const struct vcpu *vcpu,
