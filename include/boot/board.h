@@ -22,10 +22,14 @@ struct board_virtio_mmio {
     uint32_t gsi; /* level-triggered, active high */
 };
 
-/* The Arm Generic Interrupt Controller, whose places are those of the layout. */
+/* The Arm Generic Interrupt Controller. */
 struct board_gic {
-    unsigned version; /* 2 or 3 */
+    unsigned version; /* 2 or 3; 0: there is none */
     bool has_its;     /* version 3 only: there are message-signalled interrupts */
+    uint64_t dist_base, dist_size;
+    uint64_t cpu_base, cpu_size;         /* version 2 */
+    uint64_t redist_base, redist_stride; /* version 3: one for each CPU, in a row */
+    uint64_t its_base, its_size;         /* if there is one */
 };
 
 struct board {
@@ -49,5 +53,7 @@ struct board {
 
     /* An Arm machine's. */
     struct board_gic gic;
-    struct board_chip gpio; /* PL061; its line LAYOUT_GPIO_POWER is the power button */
+    struct board_chip gpio;   /* PL061, ... */
+    unsigned gpio_power_line; /* ... of which this line is the power button */
+    bool has_pmu;             /* the CPUs count their events (PMUv3) */
 };

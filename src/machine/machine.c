@@ -332,6 +332,7 @@ int board_init(struct board *board, const struct config *config, const struct vm
         return log_errno(-ENOMEM, "a list of %u CPUs", config->cpu_count);
     for (; board->cpu_count < config->cpu_count; board->cpu_count++)
         board->cpu_ids[board->cpu_count] = cpu_hardware_id(&model, board->cpu_count);
+    board_place_chips(board, vm);
     return 0;
 }
 

@@ -162,6 +162,10 @@ struct machine {
 int board_init(struct board *board, const struct config *config, const struct vm *vm);
 void board_fini(struct board *board);
 
+/* Says where the chips around the CPUs are, for whoever places them and for the guest; by
+ * board_init(). In board_<architecture>.c. */
+void board_place_chips(struct board *board, const struct vm *vm);
+
 /* Puts the kernel that is in @files into @mem with the command line of @config, and says how to
  * enter it. Logs what is wrong. Returns 0 or -errno. */
 int machine_load_kernel(const struct config *config, const struct boot_files *files,

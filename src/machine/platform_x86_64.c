@@ -58,10 +58,6 @@ int platform_add_chips(struct machine *machine)
     if (err)
         return log_errno(err, "the PC's chips");
     machine->power_button = chip;
-    machine->board.rtc.address = LAYOUT_PORT_RTC;
-    machine->board.reset_port = LAYOUT_PORT_RESET_CONTROL;
-    machine->board.pvpanic.address = LAYOUT_PORT_PVPANIC;
-    machine->board.acpi_registers = (struct board_chip){ LAYOUT_PORT_ACPI, LAYOUT_GSI_ACPI };
     return 0;
 }
 
@@ -72,7 +68,6 @@ void platform_press_power_button(struct device *chip)
 
 int platform_place_serial(struct machine *machine, struct device *serial)
 {
-    machine->board.serial = (struct board_chip){ LAYOUT_SERIAL, LAYOUT_GSI_SERIAL };
     return bus_add(machine->ports, LAYOUT_SERIAL, 8, serial, 0);
 }
 
