@@ -13,7 +13,7 @@
 #include "host/fd.h"
 #include "host/json.h"
 
-enum { STATUS_DEGRADED = 1, CPUINFO_MAX = 16 << 20, PROC_FILE_MAX = 64 << 10 };
+enum { STATUS_DEGRADED = 1, PROC_FILE_MAX = 64 << 10 };
 
 void doctor_note(struct doctor *doctor, const char *name, enum finding_state state,
                  const char *format, ...)
@@ -37,24 +37,6 @@ void doctor_advise(struct doctor *doctor, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(finding->fix, sizeof(finding->fix), format, args);
     va_end(args);
-}
-
-int doctor_has_cpu_flag(const char *name)
-{
-    AUTO_FREE char *text = NULL;
-    size_t len = strlen(name);
-
-    if (fd_read_file("/proc/cpuinfo", CPUINFO_MAX, &text, NULL))
-        return false;
-    char *flags = strstr(text, "\nflags");
-    char *end = flags ? strchr(flags + 1, '\n') : NULL;
-    if (end)
-        *end = '\0';
-    for (const char *at = flags; at && (at = strstr(at, name)); at += len) {
-        if (at[-1] == ' ' && (at[len] == ' ' || !at[len]))
-            return true;
-    }
-    return false;
 }
 
 int doctor_has_capability(unsigned bit)

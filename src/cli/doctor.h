@@ -29,7 +29,5 @@ void doctor_check_kvm(struct doctor *doctor);
 void doctor_check_host(struct doctor *doctor);
 void doctor_check_networks(struct doctor *doctor);
 
-/* Whether the CPU flag @name is in /proc/cpuinfo. */
-int doctor_has_cpu_flag(const char *name);
 /* Whether capability number @bit is in our effective set. */
 int doctor_has_capability(unsigned bit);

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The checks without which nothing runs: KVM, its capabilities, and whether it is hardware. */
-#include <errno.h>
-#include <grp.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "cpu/probe.h"
 #include "doctor.h"
+#include "host/cpuinfo.h"
 
 static const char kvm_path[] = "/dev/kvm";
 
@@ -16,50 +14,12 @@ enum { KVM_API = 12 };
  * inside an emulated machine still tens of them. */
 #define SLOW_BELOW UINT64_C(20000000)
 
-/* What makes KVM come to be where it is missing. */
-static void advise_virtualization(struct doctor *doctor)
+static void advise(struct doctor *doctor, int err)
 {
-    const char *module = doctor_has_cpu_flag("vmx")   ? "kvm_intel"
-                         : doctor_has_cpu_flag("svm") ? "kvm_amd"
-                                                      : NULL;
+    char text[256];
 
-    if (module) {
-        doctor_advise(doctor,
-                      "sudo modprobe %s; in a container, pass /dev/kvm in "
-                      "(docker run --device /dev/kvm)",
-                      module);
-    } else if (doctor_has_cpu_flag("hypervisor")) {
-        doctor_advise(doctor, "this is a virtual machine: have nested virtualization switched on "
-                              "for it (on a KVM host: nested=1 of kvm_intel or kvm_amd, and the "
-                              "CPU model host), or use another machine");
-    } else {
-        doctor_advise(doctor,
-                      "switch virtualization (VT-x, AMD-V, SVM) on in the firmware's setup");
-    }
-}
-
-static void advise_permission(struct doctor *doctor)
-{
-    struct stat st;
-    const struct group *group = stat(kvm_path, &st) == 0 ? getgrgid(st.st_gid) : NULL;
-
-    if (group && st.st_mode & S_IWGRP && st.st_gid) {
-        doctor_advise(doctor, "sudo usermod -aG %s $USER, then log in again", group->gr_name);
-    } else {
-        doctor_advise(doctor,
-                      "sudo chgrp kvm %s && sudo chmod g+rw %s, and be in group kvm: "
-                      "sudo usermod -aG kvm $USER",
-                      kvm_path, kvm_path);
-    }
-}
-
-static void note_open_error(struct doctor *doctor, int err)
-{
-    doctor_note(doctor, "kvm", FINDING_FAIL, "%s: %s", kvm_path, strerror(-err));
-    if (err == -EACCES || err == -EPERM)
-        advise_permission(doctor);
-    else
-        advise_virtualization(doctor);
+    kvm_advise(kvm_path, err, text, sizeof(text));
+    doctor_advise(doctor, "%s", text);
 }
 
 static void note_capabilities(struct doctor *doctor, const struct kvm_probe *probe)
@@ -81,19 +41,16 @@ static void note_capabilities(struct doctor *doctor, const struct kvm_probe *pro
 
 static void note_hardware(struct doctor *doctor)
 {
-    const char *flag = doctor_has_cpu_flag("vmx")   ? "vmx"
-                       : doctor_has_cpu_flag("svm") ? "svm"
-                                                    : NULL;
+    const char *flag = cpuinfo_has_flag("vmx") ? "vmx" : cpuinfo_has_flag("svm") ? "svm" : NULL;
 
     if (flag) {
         doctor_note(doctor, "cpu-virtualization", FINDING_OK, "%s%s", flag,
-                    doctor_has_cpu_flag("hypervisor") ? " (nested: this is a virtual machine)"
-                                                      : "");
+                    cpuinfo_has_flag("hypervisor") ? " (nested: this is a virtual machine)" : "");
         return;
     }
     doctor_note(doctor, "cpu-virtualization", FINDING_WARN,
                 "the CPU's flags have neither vmx nor svm");
-    advise_virtualization(doctor);
+    advise(doctor, 0);
 }
 
 static void note_speed(struct doctor *doctor, uint64_t speed)
@@ -122,7 +79,8 @@ void doctor_check_kvm(struct doctor *doctor)
 
     kvm_probe(kvm_path, &probe);
     if (probe.open_error) {
-        note_open_error(doctor, probe.open_error);
+        doctor_note(doctor, "kvm", FINDING_FAIL, "%s: %s", kvm_path, strerror(-probe.open_error));
+        advise(doctor, probe.open_error);
         note_hardware(doctor);
         return;
     }

@@ -20,8 +20,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 
+#include "cpu/probe.h"
 #include "host/fd.h"
 #include "host/log.h"
 
@@ -52,29 +52,6 @@ size_t vm_missing_capabilities(int kvm_fd, const char **missing, size_t max)
     return add_missing(kvm_fd, arch_capabilities, arch_capability_count, missing, count, max);
 }
 
-/* The way out of a failed open, as a half-sentence behind what went wrong. */
-static const char *open_advice(const char *path, int err)
-{
-    struct stat st;
-
-    switch (err) {
-    case -ENOENT:
-        return "load the module (sudo modprobe kvm_intel, or kvm_amd) and switch virtualization on "
-               "in the firmware; a virtual machine needs nested virtualization from its host, a "
-               "container the device (docker run --device /dev/kvm)";
-    case -EACCES:
-    case -EPERM:
-        if (stat(path, &st) == 0 && (st.st_mode & 060) == 060 && st.st_gid != 0)
-            return "add yourself to its group (sudo usermod -aG kvm $USER) and log in again";
-        return "give yourself access (sudo setfacl -m u:$USER:rw /dev/kvm)";
-    case -ENODEV:
-    case -ENXIO:
-        return "the kernel's module found no hardware virtualization: switch it on in the firmware";
-    default:
-        return "see `hutch doctor`";
-    }
-}
-
 static int open_kvm(struct vm *vm, const char *path)
 {
     vm->kvm_fd = open(path, O_RDWR | O_CLOEXEC);
@@ -82,7 +59,10 @@ static int open_kvm(struct vm *vm, const char *path)
         return 0;
 
     int err = -errno;
-    log_error("'%s': %s: %s", path, strerror(-err), open_advice(path, err));
+    char advice[256];
+
+    kvm_advise(path, err, advice, sizeof(advice));
+    log_error("'%s': %s: %s", path, strerror(-err), advice);
     return err;
 }
 
@@ -111,8 +91,7 @@ static int check_capabilities(const struct vm *vm, const char *path)
         len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s", i ? ", " : "", missing[i]);
     if (!count)
         return 0;
-    log_error("'%s': this kernel's KVM lacks %s: hutch needs a newer kernel (4.12 or later)", path,
-              list);
+    log_error("'%s': this kernel's KVM lacks %s: hutch needs Linux 5.10 or later", path, list);
     return -ENOTSUP;
 }
 

@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "host/cpuinfo.h"
 #include "host/fd.h"
 #include "mem/layout.h"
 #include "x86.h"
@@ -159,15 +160,5 @@ uint64_t arch_measure_speed(int kvm_fd)
 
 bool arch_has_hardware_flag(void)
 {
-    AUTO_FREE char *text = NULL;
-
-    if (fd_read_file("/proc/cpuinfo", 64 * MIB, &text, NULL) < 0)
-        return false;
-
-    const char *flags = strstr(text, "\nflags");
-    if (!flags)
-        return false;
-    size_t len = strcspn(flags + 1, "\n") + 1;
-    text[flags - text + (ptrdiff_t)len] = '\0';
-    return strstr(flags, " vmx") || strstr(flags, " svm");
+    return cpuinfo_has_flag("vmx") || cpuinfo_has_flag("svm");
 }

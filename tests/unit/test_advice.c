@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the user is told to do when KVM does not open: `hutch run` and `hutch doctor` alike. */
+#include "cpu/probe.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <grp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cpu/vm.h"
+#include "host/fd.h"
+
+/* A file that takes the device's place, of a group that is not root's. */
+struct fixture {
+    char path[32];
+    char advice[256];
+};
+
+static int set_up(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+
+    (void)snprintf(f->path, sizeof(f->path), "/tmp/hutch-advice-XXXXXX");
+    int fd = mkstemp(f->path);
+    *state = f;
+    if (fd < 0)
+        return -1;
+    return close(fd);
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+
+    (void)unlink(f->path);
+    free(f);
+    return 0;
+}
+
+static const char *advice(struct fixture *f, int err)
+{
+    kvm_advise(f->path, err, f->advice, sizeof(f->advice));
+    return f->advice;
+}
+
+static void a_group_that_may_use_it_is_to_be_joined(void **state)
+{
+    struct fixture *f = *state;
+    const struct group *group = getgrnam("daemon");
+    char expected[128];
+
+    if (!group || chown(f->path, (uid_t)-1, group->gr_gid))
+        skip(); /* we are not root */
+    assert_int_equal(chmod(f->path, 0660), 0);
+    (void)snprintf(expected, sizeof(expected), "sudo usermod -aG %s $USER, then log in again",
+                   group->gr_name);
+
+    assert_string_equal(advice(f, -EACCES), expected);
+}
+
+static void where_no_group_may_use_it_the_user_is_given_access(void **state)
+{
+    struct fixture *f = *state;
+    char expected[128];
+
+    assert_int_equal(chmod(f->path, 0600), 0);
+    (void)snprintf(expected, sizeof(expected), "sudo setfacl -m u:$USER:rw %s", f->path);
+
+    assert_string_equal(advice(f, -EACCES), expected);
+}
+
+static void what_no_mode_of_the_file_explains_is_the_containers(void **state)
+{
+    assert_non_null(strstr(advice(*state, -EPERM), "docker run --device /dev/kvm"));
+}
+
+/* Reads what was written to @fd from its start. */
+static void read_back(int fd, char *text, size_t size)
+{
+    ssize_t len = pread(fd, text, size - 1, 0);
+
+    text[len > 0 ? len : 0] = '\0';
+}
+
+static void a_machine_that_is_not_made_gives_the_same_advice(void **state)
+{
+    struct fixture *f = *state;
+    struct vm *vm = NULL;
+    char said[1024];
+    FILE *log = tmpfile();
+    int saved = dup(STDERR_FILENO);
+    assert_non_null(log);
+    assert_int_equal(unlink(f->path), 0);
+
+    (void)dup2(fileno(log), STDERR_FILENO);
+    int err = vm_create(f->path, 1, &vm);
+    (void)dup2(saved, STDERR_FILENO);
+    fd_close(&saved);
+    read_back(fileno(log), said, sizeof(said));
+    (void)fclose(log);
+
+    assert_int_equal(err, -ENOENT);
+    assert_non_null(strstr(said, advice(f, -ENOENT)));
+}
+
+int main(void)
+{
+#define ADVICE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        ADVICE_TEST(a_group_that_may_use_it_is_to_be_joined),
+        ADVICE_TEST(where_no_group_may_use_it_the_user_is_given_access),
+        ADVICE_TEST(what_no_mode_of_the_file_explains_is_the_containers),
+        ADVICE_TEST(a_machine_that_is_not_made_gives_the_same_advice),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
