@@ -2,7 +2,6 @@
 /* What this host's KVM can do, for `hutch doctor`: asked of the kernel, or measured. */
 #pragma once
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,10 +11,12 @@ struct kvm_probe {
     unsigned max_vcpus;
     const char *missing[16]; /* capabilities hutch needs that are not there, by name */
     size_t missing_count;
-    bool has_hardware_flag; /* vmx or svm in the CPU's flags */
     /* Guest instructions per second in kernel mode, measured with a tiny guest; 0: it did not
      * run. Hardware virtualization gives hundreds of millions, an emulated kernel mode some. */
     uint64_t guest_instructions_per_second;
+    /* On Arm; else 0. */
+    unsigned gic_version;  /* of the interrupt controller that guests get: 3, 2, or 0: none */
+    unsigned address_bits; /* of guest physical addresses */
 };
 
 /* Fills in *@ret. Takes about 10 ms. */

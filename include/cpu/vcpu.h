@@ -42,6 +42,8 @@ struct vcpu_exit {
 
 /* Checks a feature name of --cpu=host,-NAME. Returns whether hutch knows it. */
 bool cpu_feature_is_known(const char *name);
+/* Which features it knows, as the second half of a sentence. */
+extern const char cpu_feature_advice[];
 
 /* The APIC ID (arm64: the affinity fields of MPIDR_EL1) of vCPU @index under @model. */
 uint64_t cpu_hardware_id(const struct cpu_model *model, unsigned index);
@@ -50,6 +52,10 @@ uint64_t cpu_hardware_id(const struct cpu_model *model, unsigned index);
  * first. Logs what KVM refused. Returns 0 or -errno. */
 int vcpu_create(struct vm *vm, unsigned index, const struct cpu_model *model, struct vcpu **ret);
 void vcpu_destroy(struct vcpu *vcpu); /* NULL is fine */
+
+/* For each vCPU, when all of them were created: sets up what needs all of them. Logs. Returns 0 or
+ * -errno. */
+int vcpu_complete(struct vcpu *vcpu);
 
 /* Lets the first vCPU start at @entry; writes page tables and descriptor tables that the mode
  * needs into @mem. Returns 0 or -errno. */

@@ -14,9 +14,10 @@
 struct vm;
 
 /* @kvm_path: NULL for /dev/kvm. Makes a VM with its interrupt controllers for up to @cpu_count
- * vCPUs; logs the sentence that explains a failure: no such device, no permission, a capability
- * that is missing by its name, too many vCPUs. */
-int vm_create(const char *kvm_path, unsigned cpu_count, struct vm **ret);
+ * vCPUs and memory that ends below @memory_end; logs the sentence that explains a failure: no such
+ * device, no permission, a capability that is missing by its name, too many vCPUs, too much
+ * memory. */
+int vm_create(const char *kvm_path, unsigned cpu_count, uint64_t memory_end, struct vm **ret);
 /* After the vCPUs. NULL is fine. */
 void vm_destroy(struct vm *vm);
 

@@ -40,6 +40,9 @@ int guest_mem_add(struct guest_mem *mem, gpa_t gpa, uint64_t size);
 size_t guest_mem_region_count(const struct guest_mem *mem);
 const struct guest_mem_region *guest_mem_region(const struct guest_mem *mem, size_t index);
 
+/* Where the last region ends; 0 if there is none. */
+gpa_t guest_mem_end(const struct guest_mem *mem);
+
 /* Finds @len bytes of guest RAM at @gpa.
  *
  * Returns a host pointer, or NULL if @len is 0 or the range is not inside one region. The memory

@@ -161,10 +161,8 @@ static int read_masked(char *rest, char **names, struct usage_error *error)
         if (count == MASKED_MAX)
             return usage_fail(error, "more than %d features", MASKED_MAX);
         if (!cpu_feature_is_known(item + 1)) {
-            return usage_fail(error,
-                              "no CPU feature '%.40s' that could be taken away; they are "
-                              "named as in /proc/cpuinfo",
-                              item + 1);
+            return usage_fail(error, "no CPU feature '%.40s' that could be taken away; %s",
+                              item + 1, cpu_feature_advice);
         }
         names[count] = strdup(item + 1);
         if (!names[count++])

@@ -23,13 +23,13 @@ static void probe_kvm(int kvm_fd, struct kvm_probe *ret)
     ret->max_vcpus = max_vcpus > 0 ? (unsigned)max_vcpus : 0;
     ret->missing_count = vm_missing_capabilities(kvm_fd, ret->missing,
                                                  sizeof(ret->missing) / sizeof(ret->missing[0]));
-    ret->guest_instructions_per_second = arch_measure_speed(kvm_fd);
+    ret->guest_instructions_per_second = measure_guest_speed(kvm_fd);
+    arch_probe(kvm_fd, ret);
 }
 
 void kvm_probe(const char *kvm_path, struct kvm_probe *ret)
 {
     memset(ret, 0, sizeof(*ret));
-    ret->has_hardware_flag = arch_has_hardware_flag();
 
     AUTO_CLOSE int kvm_fd = open(kvm_path ? kvm_path : "/dev/kvm", O_RDWR | O_CLOEXEC);
     if (kvm_fd < 0)

@@ -65,6 +65,11 @@ void vcpu_destroy(struct vcpu *vcpu)
     free(vcpu);
 }
 
+int vcpu_complete(struct vcpu *vcpu)
+{
+    return arch_vcpu_complete(vcpu);
+}
+
 int vcpu_set_entry(struct vcpu *vcpu, struct guest_mem *mem, const struct cpu_entry *entry)
 {
     return arch_vcpu_set_entry(vcpu, mem, entry);
@@ -88,18 +93,6 @@ static void next_memory_piece(struct vcpu *vcpu, struct vcpu_exit *exit)
     vcpu->mmio_done = size < left ? vcpu->mmio_done + size : 0;
 }
 
-static enum vcpu_exit_reason system_event(const struct kvm_run *run)
-{
-    switch (run->system_event.type) {
-    case KVM_SYSTEM_EVENT_SHUTDOWN:
-        return VCPU_EXIT_GUEST_OFF;
-    case KVM_SYSTEM_EVENT_RESET:
-        return VCPU_EXIT_GUEST_RESET;
-    default:
-        return VCPU_EXIT_GUEST_DOWN;
-    }
-}
-
 static void decode_exit(struct vcpu *vcpu, struct vcpu_exit *exit)
 {
     *exit = (struct vcpu_exit){ .reason = VCPU_EXIT_FAILED };
@@ -114,9 +107,6 @@ static void decode_exit(struct vcpu *vcpu, struct vcpu_exit *exit)
         break;
     case KVM_EXIT_SHUTDOWN:
         exit->reason = VCPU_EXIT_GUEST_DOWN;
-        break;
-    case KVM_EXIT_SYSTEM_EVENT:
-        exit->reason = system_event(vcpu->run);
         break;
     default:
         (void)arch_vcpu_decode_exit(vcpu, exit);
@@ -142,7 +132,7 @@ int vcpu_run(struct vcpu *vcpu, struct vcpu_exit *exit)
             *exit = (struct vcpu_exit){ .reason = VCPU_EXIT_NONE };
             return 0;
         }
-        /* EAGAIN: the CPU was woken up by an INIT or SIPI and can run now. */
+        /* EAGAIN: the CPU was woken up by another one (INIT or SIPI on x86) and can run now. */
         if (errno != EAGAIN)
             return -errno;
     }
@@ -242,7 +232,8 @@ void vcpu_describe_failure(const struct vcpu *vcpu, char *buf, size_t size)
                  (unsigned long long)run->hw.hardware_exit_reason);
         break;
     default:
-        snprintf(what, sizeof(what), "KVM stopped it for reason %u", run->exit_reason);
+        if (!arch_vcpu_explain_exit(vcpu, what, sizeof(what)))
+            snprintf(what, sizeof(what), "KVM stopped it for reason %u", run->exit_reason);
         break;
     }
     arch_vcpu_describe(vcpu, where, sizeof(where));

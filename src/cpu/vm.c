@@ -1,17 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The VM object: its creation, its memory slots, its doorbells. Interrupts are in irq.c.
  *
- * The interrupt controllers are split (KVM_CAP_SPLIT_IRQCHIP): local APICs in the kernel, the I/O
- * APIC here (x86_64/ioapic.c), no PICs and no PIT at all. The machine has few wires, nearly all of
- * them idle; what is fast, MSI-X and the timers, goes to the local APICs in the kernel either way.
- * The whole chipset in the kernel would be code under the host's feet that no guest of ours needs.
- * It also costs time: its registers sit on KVM's own bus, each change of which must outwait the
- * bus's readers. On Linux 6.18 that holds a machine up for 10 to 15 ms, at its creation or at its
- * end; without it, a VM comes in 0.3 ms and goes in 0.1 ms. A guest does not need a PIT, as it has
- * the local APIC's timer (TSC-deadline), kvm-clock, and CPUID leaves that tell its frequencies.
- *
- * Doorbells sit on that same bus, which is why memory slots, whose changes wait too, come before
- * them. */
+ * Doorbells sit on KVM's own bus, each change of which must outwait the bus's readers. That is why
+ * memory slots, whose changes wait too, come before them. */
 #include "arch.h"
 
 #include <errno.h>
@@ -109,10 +100,15 @@ static int check_cpu_count(const struct vm *vm, const char *path)
     return -EINVAL;
 }
 
-static int create_vm(struct vm *vm, const char *path)
+static int create_vm(struct vm *vm, const char *path, uint64_t memory_end)
 {
+    unsigned long type;
+    int err = arch_vm_type(vm->kvm_fd, memory_end, &type);
+
+    if (err)
+        return err;
     do
-        vm->fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0);
+        vm->fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, type);
     while (vm->fd < 0 && errno == EINTR);
 
     if (vm->fd < 0 && errno == EBUSY) {
@@ -131,7 +127,7 @@ static int create_vm(struct vm *vm, const char *path)
     return 0;
 }
 
-static int vm_open(struct vm *vm, const char *path)
+static int vm_open(struct vm *vm, const char *path, uint64_t memory_end)
 {
     int err = open_kvm(vm, path);
 
@@ -142,7 +138,7 @@ static int vm_open(struct vm *vm, const char *path)
     if (!err)
         err = check_cpu_count(vm, path);
     if (!err)
-        err = create_vm(vm, path);
+        err = create_vm(vm, path, memory_end);
     if (!err)
         err = arch_vm_init(vm);
     return err;
@@ -160,10 +156,10 @@ static struct vm *vm_alloc(unsigned cpu_count)
     return vm;
 }
 
-int vm_create(const char *kvm_path, unsigned cpu_count, struct vm **ret)
+int vm_create(const char *kvm_path, unsigned cpu_count, uint64_t memory_end, struct vm **ret)
 {
     struct vm *vm = vm_alloc(cpu_count);
-    int err = vm ? vm_open(vm, kvm_path ? kvm_path : "/dev/kvm") : -ENOMEM;
+    int err = vm ? vm_open(vm, kvm_path ? kvm_path : "/dev/kvm", memory_end) : -ENOMEM;
 
     if (err) {
         vm_destroy(vm);

@@ -268,7 +268,7 @@ static int build_core(struct machine *machine)
         err = layout_add_ram(machine->mem, config->memory_size);
     if (err)
         return log_errno(err, "%ju MiB of guest memory", (uintmax_t)(config->memory_size / MIB));
-    err = vm_create(NULL, config->cpu_count, &machine->vm);
+    err = vm_create(NULL, config->cpu_count, guest_mem_end(machine->mem), &machine->vm);
     if (err)
         return err;
     for (unsigned i = 0; i < INTX_COUNT; i++)
@@ -309,6 +309,12 @@ static int build_vcpus(struct machine *machine)
         if (err)
             return err;
         thread->machine = machine;
+    }
+    for (unsigned i = 0; i < machine->vcpu_count; i++) {
+        int err = vcpu_complete(machine->vcpus[i].vcpu);
+
+        if (err)
+            return err;
     }
     return 0;
 }

@@ -128,6 +128,13 @@ size_t guest_mem_region_count(const struct guest_mem *mem)
     return mem->count;
 }
 
+gpa_t guest_mem_end(const struct guest_mem *mem)
+{
+    const struct guest_mem_region *last = mem->count ? &mem->regions[mem->count - 1] : NULL;
+
+    return last ? last->gpa + last->size : 0;
+}
+
 const struct guest_mem_region *guest_mem_region(const struct guest_mem *mem, size_t index)
 {
     return &mem->regions[index];

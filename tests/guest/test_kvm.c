@@ -40,7 +40,7 @@ static int set_up(void **state)
     if (access("/dev/kvm", R_OK | W_OK) < 0)
         return 0;
     if (guest_mem_create(GUEST_MEM_PRIVATE, &fixture.mem) ||
-        guest_mem_add(fixture.mem, 0, RAM_SIZE) || vm_create(NULL, 1, &fixture.vm) ||
+        guest_mem_add(fixture.mem, 0, RAM_SIZE) || vm_create(NULL, 1, RAM_SIZE, &fixture.vm) ||
         vm_map_memory(fixture.vm, fixture.mem) || vcpu_create(fixture.vm, 0, &model, &fixture.vcpu))
         return -1;
     vcpu_setup_kick_signal();
@@ -322,8 +322,8 @@ static void a_file_that_is_no_kvm_is_refused(void **state)
     struct vm *vm = NULL;
 
     (void)state;
-    assert_int_equal(vm_create("/dev/null", 1, &vm), -ENOTTY);
-    assert_int_equal(vm_create("/nonexistent", 1, &vm), -ENOENT);
+    assert_int_equal(vm_create("/dev/null", 1, RAM_SIZE, &vm), -ENOTTY);
+    assert_int_equal(vm_create("/nonexistent", 1, RAM_SIZE, &vm), -ENOENT);
     assert_null(vm);
 }
 
@@ -334,8 +334,8 @@ static void too_many_cpus_are_refused(void **state)
 
     if (!f->vm)
         skip();
-    assert_int_equal(vm_create(NULL, 1000000, &vm), -EINVAL);
-    assert_int_equal(vm_create(NULL, 0, &vm), -EINVAL);
+    assert_int_equal(vm_create(NULL, 1000000, RAM_SIZE, &vm), -EINVAL);
+    assert_int_equal(vm_create(NULL, 0, RAM_SIZE, &vm), -EINVAL);
 }
 
 static void the_probe_measures_this_host(void **state)

@@ -102,7 +102,7 @@ static void a_machine_that_is_not_made_gives_the_same_advice(void **state)
     assert_int_equal(unlink(f->path), 0);
 
     (void)dup2(fileno(log), STDERR_FILENO);
-    int err = vm_create(f->path, 1, &vm);
+    int err = vm_create(f->path, 1, 1 << 20, &vm);
     (void)dup2(saved, STDERR_FILENO);
     fd_close(&saved);
     read_back(fileno(log), said, sizeof(said));

@@ -66,6 +66,7 @@ static void refuses_one_region_too_many(void **state)
 
 static void keeps_regions_in_ascending_order(void **state)
 {
+    assert_int_equal(guest_mem_end(*state), 0);
     assert_int_equal(guest_mem_add(*state, 4 * MIB, MIB), 0);
     assert_int_equal(guest_mem_add(*state, 0, MIB), 0);
     assert_int_equal(guest_mem_add(*state, 2 * MIB, MIB), 0);
@@ -73,6 +74,7 @@ static void keeps_regions_in_ascending_order(void **state)
     assert_int_equal(guest_mem_region_count(*state), 3);
     for (size_t i = 0; i < 3; i++)
         assert_int_equal(guest_mem_region(*state, i)->gpa, i * 2 * MIB);
+    assert_int_equal(guest_mem_end(*state), 5 * MIB);
 }
 
 static void finds_only_ranges_inside_one_region(void **state)

@@ -148,6 +148,8 @@ const struct cpu_feature *cpu_feature_find(const char *name)
     return NULL;
 }
 
+const char cpu_feature_advice[] = "they are named as in /proc/cpuinfo";
+
 bool cpu_feature_is_known(const char *name)
 {
     return cpu_feature_find(name);

@@ -77,6 +77,12 @@ int arch_vcpu_init(struct vcpu *vcpu, const struct cpu_model *model)
     return err;
 }
 
+int arch_vcpu_complete(struct vcpu *vcpu)
+{
+    (void)vcpu;
+    return 0;
+}
+
 static void set_apic_register(struct kvm_lapic_state *apic, unsigned offset, uint32_t value)
 {
     memcpy(apic->regs + offset, &value, sizeof(value));
@@ -177,6 +183,12 @@ bool arch_vcpu_decode_exit(struct vcpu *vcpu, struct vcpu_exit *exit)
         .data = (uint8_t *)run + run->io.data_offset,
     };
     return true;
+}
+
+bool arch_vcpu_explain_exit(const struct vcpu *vcpu, char *buf, size_t size)
+{
+    (void)vcpu, (void)buf, (void)size;
+    return false;
 }
 
 static const char *mode_name(const struct kvm_sregs *sregs)

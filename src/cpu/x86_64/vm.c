@@ -1,6 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The x86 part of a VM: where KVM may keep its own pages, the interrupt controllers, and the CPU
- * features that KVM supports. */
+ * features that KVM supports.
+ *
+ * The interrupt controllers are split (KVM_CAP_SPLIT_IRQCHIP): local APICs in the kernel, the I/O
+ * APIC here (ioapic.c), no PICs and no PIT at all. The machine has few wires, nearly all of
+ * them idle; what is fast, MSI-X and the timers, goes to the local APICs in the kernel either way.
+ * The whole chipset in the kernel would be code under the host's feet that no guest of ours needs.
+ * It also costs time: its registers sit on KVM's own bus, each change of which must outwait the
+ * bus's readers. On Linux 6.18 that holds a machine up for 10 to 15 ms, at its creation or at its
+ * end; without it, a VM comes in 0.3 ms and goes in 0.1 ms. A guest does not need a PIT, as it has
+ * the local APIC's timer (TSC-deadline), kvm-clock, and CPUID leaves that tell its frequencies. */
 #include "../arch.h"
 
 #include <assert.h>
@@ -26,6 +35,18 @@ const struct capability arch_capabilities[] = {
     { KVM_CAP_GET_TSC_KHZ, "KVM_CAP_GET_TSC_KHZ" },
 };
 const size_t arch_capability_count = sizeof(arch_capabilities) / sizeof(arch_capabilities[0]);
+
+int arch_vm_type(int kvm_fd, uint64_t memory_end, unsigned long *ret)
+{
+    (void)kvm_fd, (void)memory_end;
+    *ret = 0;
+    return 0;
+}
+
+void arch_probe(int kvm_fd, struct kvm_probe *ret)
+{
+    (void)kvm_fd, (void)ret;
+}
 
 /* A destination has 8 bits in a message; KVM's guests put 7 more where the data sheet has none, and
  * KVM, told to, takes them from the upper half of the address. */

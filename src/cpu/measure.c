@@ -1,72 +1,72 @@
 // SPDX-License-Identifier: Apache-2.0
-/* How fast a guest runs in kernel mode: a loop that counts down in 32-bit protected mode.
+/* How fast a guest runs in kernel mode: a loop that counts down.
  *
  * A KVM that cannot run guest kernel code on the CPU emulates it, hundreds of times slower, and
  * says so nowhere; only the clock tells. The loop is run with ever more rounds until one run takes
  * long enough to be measured, so it takes some milliseconds on any host. What a run takes without
- * any rounds does not count: in a nested machine that is long. The little machine has
- * one page, no interrupt controller and one CPU, so that it runs where hutch's own would not. */
-#include "../arch.h"
+ * any rounds does not count: in a nested machine that is long. The little machine has one page of
+ * the host's, no interrupt controller and one CPU, so that it runs where hutch's own would not. */
+#include "arch.h"
 
-#include <asm/processor-flags.h>
-#include <fcntl.h>
-#include <stdio.h>
+#include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "host/cpuinfo.h"
 #include "host/fd.h"
 #include "mem/layout.h"
-#include "x86.h"
 
-enum { PAGE_SIZE = 4096, INSTRUCTIONS_PER_ROUND = 2, OVERHEAD_RUNS = 4 };
-#define CODE_ADDRESS UINT64_C(0x1000)
+enum { OVERHEAD_RUNS = 4 };
+#define CODE_ADDRESS MIB
 #define MIN_RUN_NS UINT64_C(2000000)
 #define FIRST_ROUNDS 1000u
 #define MAX_ROUNDS 1000000000u
-
-static const uint8_t code[] = {
-    0x49,       /* 1: dec %ecx */
-    0x75, 0xfd, /* jnz 1b */
-    0xf4,       /* hlt */
-};
 
 struct tiny_machine {
     int vm_fd, vcpu_fd;
     struct kvm_run *run;
     size_t run_size;
     void *page;
+    size_t page_size;
 };
 
-static int tiny_open(struct tiny_machine *tiny, int kvm_fd)
+static int tiny_create_vm(struct tiny_machine *tiny, int kvm_fd)
+{
+    unsigned long type;
+    int err = arch_vm_type(kvm_fd, CODE_ADDRESS + tiny->page_size, &type);
+
+    if (err)
+        return err;
+    tiny->vm_fd = ioctl(kvm_fd, KVM_CREATE_VM, type);
+    if (tiny->vm_fd < 0)
+        return -errno;
+    arch_tiny_prepare(tiny->vm_fd);
+    tiny->vcpu_fd = ioctl(tiny->vm_fd, KVM_CREATE_VCPU, 0UL);
+    return tiny->vcpu_fd < 0 ? -errno : 0;
+}
+
+static int tiny_map(struct tiny_machine *tiny, int kvm_fd)
 {
     int run_size = ioctl(kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
-    uint64_t identity_map = LAYOUT_KVM_IDENTITY_MAP;
 
-    tiny->vm_fd = ioctl(kvm_fd, KVM_CREATE_VM, 0);
-    if (tiny->vm_fd < 0 || run_size <= 0)
-        return -1;
-    (void)ioctl(tiny->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map);
-    (void)ioctl(tiny->vm_fd, KVM_SET_TSS_ADDR, (unsigned long)LAYOUT_KVM_TSS);
-    tiny->page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    tiny->vcpu_fd = ioctl(tiny->vm_fd, KVM_CREATE_VCPU, 0UL);
-    if (tiny->page == MAP_FAILED || tiny->vcpu_fd < 0)
-        return -1;
-    memcpy(tiny->page, code, sizeof(code));
+    if (run_size <= 0)
+        return -EINVAL;
+    tiny->run_size = (size_t)run_size;
+    tiny->run = mmap(NULL, tiny->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, tiny->vcpu_fd, 0);
+    tiny->page =
+        mmap(NULL, tiny->page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (tiny->run == MAP_FAILED || tiny->page == MAP_FAILED)
+        return -ENOMEM;
+    memcpy(tiny->page, arch_tiny_guest.code, arch_tiny_guest.size);
 
     struct kvm_userspace_memory_region slot = {
         .guest_phys_addr = CODE_ADDRESS,
-        .memory_size = PAGE_SIZE,
+        .memory_size = tiny->page_size,
         .userspace_addr = (uintptr_t)tiny->page,
     };
-    tiny->run_size = (size_t)run_size;
-    tiny->run = mmap(NULL, tiny->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, tiny->vcpu_fd, 0);
-    if (tiny->run == MAP_FAILED)
-        return -1;
-    return ioctl(tiny->vm_fd, KVM_SET_USER_MEMORY_REGION, &slot);
+    return ioctl(tiny->vm_fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0 ? -errno : 0;
 }
 
 static void tiny_close(struct tiny_machine *tiny)
@@ -76,7 +76,7 @@ static void tiny_close(struct tiny_machine *tiny)
     fd_close(&tiny->vcpu_fd);
     fd_close(&tiny->vm_fd);
     if (tiny->page != MAP_FAILED)
-        munmap(tiny->page, PAGE_SIZE);
+        munmap(tiny->page, tiny->page_size);
 }
 
 /* Of this thread, so that others on the same CPU do not count. */
@@ -91,18 +91,11 @@ static uint64_t now_ns(void)
 /* Returns how long the rounds took, 0 if they did not run. */
 static uint64_t tiny_run(struct tiny_machine *tiny, uint32_t rounds)
 {
-    struct kvm_regs regs = { .rip = CODE_ADDRESS, .rflags = X86_EFLAGS_FIXED, .rcx = rounds };
-    struct kvm_sregs sregs;
-
-    if (ioctl(tiny->vcpu_fd, KVM_GET_SREGS, &sregs) < 0)
-        return 0;
-    entry_set_sregs(&sregs, CPU_ENTRY_PROTECTED);
-    if (ioctl(tiny->vcpu_fd, KVM_SET_SREGS, &sregs) < 0 ||
-        ioctl(tiny->vcpu_fd, KVM_SET_REGS, &regs) < 0)
+    if (arch_tiny_start(tiny->vm_fd, tiny->vcpu_fd, CODE_ADDRESS, rounds))
         return 0;
 
     uint64_t start = now_ns();
-    if (ioctl(tiny->vcpu_fd, KVM_RUN, 0) < 0 || tiny->run->exit_reason != KVM_EXIT_HLT)
+    if (ioctl(tiny->vcpu_fd, KVM_RUN, 0) < 0 || tiny->run->exit_reason != arch_tiny_guest.last_exit)
         return 0;
     return now_ns() - start + 1;
 }
@@ -138,27 +131,27 @@ static uint64_t measure_speed(struct tiny_machine *tiny)
         if (elapsed_ns <= overhead_ns)
             continue;
         elapsed_ns -= overhead_ns;
-        speed = UINT64_C(1000000000) * INSTRUCTIONS_PER_ROUND * rounds / elapsed_ns;
+        speed = UINT64_C(1000000000) * arch_tiny_guest.instructions_per_round * rounds / elapsed_ns;
         if (elapsed_ns >= MIN_RUN_NS && elapsed_ns >= 4 * overhead_ns)
             break;
     }
     return speed;
 }
 
-uint64_t arch_measure_speed(int kvm_fd)
+uint64_t measure_guest_speed(int kvm_fd)
 {
     struct tiny_machine tiny = {
-        .vm_fd = -1, .vcpu_fd = -1, .run = MAP_FAILED, .page = MAP_FAILED
+        .vm_fd = -1,
+        .vcpu_fd = -1,
+        .run = MAP_FAILED,
+        .page = MAP_FAILED,
+        .page_size = (size_t)sysconf(_SC_PAGESIZE),
     };
-    uint64_t speed = 0;
+    int err = tiny_create_vm(&tiny, kvm_fd);
 
-    if (tiny_open(&tiny, kvm_fd) == 0)
-        speed = measure_speed(&tiny);
+    if (!err)
+        err = tiny_map(&tiny, kvm_fd);
+    uint64_t speed = err ? 0 : measure_speed(&tiny);
     tiny_close(&tiny);
     return speed;
-}
-
-bool arch_has_hardware_flag(void)
-{
-    return cpuinfo_has_flag("vmx") || cpuinfo_has_flag("svm");
 }
