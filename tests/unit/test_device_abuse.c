@@ -9,12 +9,14 @@
 
 #include <cmocka.h>
 
+#include "devices/arm_chips.h"
 #include "devices/pc_chips.h"
 #include "devices/serial_16550.h"
 
 #include "device_fakes.h"
+#include "host/loop.h"
 
-enum { MAX_OFFSET = 16, ROUNDS = 20000 };
+enum { MAX_OFFSET = 16, PL061_MAX_OFFSET = 0x428, ROUNDS = 20000 };
 
 /* Everything around a chip: it all goes into one number, so that two chips can be compared. */
 struct surroundings {
@@ -22,6 +24,8 @@ struct surroundings {
     bool irq;
     uint64_t digest;
 };
+
+static struct loop *loop; /* does not run */
 
 static void digest_add(struct surroundings *around, uint64_t value)
 {
@@ -85,14 +89,28 @@ static int make_acpi(struct surroundings *around, struct device **ret)
     return acpi_registers_create(&params, ret);
 }
 
+static int make_pl031(struct surroundings *around, struct device **ret)
+{
+    const struct pl031_params params = { .irq = { note_irq, &around->irq }, .loop = loop };
+    return pl031_create(&params, ret);
+}
+
+static int make_pl061(struct surroundings *around, struct device **ret)
+{
+    const struct irq_line line = { note_irq, &around->irq };
+    return pl061_create(&line, ret);
+}
+
 static const struct kind {
     int (*make)(struct surroundings *around, struct device **ret);
-    bool tells_time; /* answers differ from one moment to the next */
+    uint64_t max_offset; /* of its registers */
+    bool tells_time;     /* answers differ from one moment to the next */
 } kinds[] = {
-    { make_serial, false },        { make_rtc, true },
-    { make_i8042, false },         { make_acpi, false },
-    { make_reset_control, false }, { make_debug_exit, false },
-    { make_pvpanic, false },
+    { make_serial, MAX_OFFSET, false },        { make_rtc, MAX_OFFSET, true },
+    { make_i8042, MAX_OFFSET, false },         { make_acpi, MAX_OFFSET, false },
+    { make_reset_control, MAX_OFFSET, false }, { make_debug_exit, MAX_OFFSET, false },
+    { make_pvpanic, MAX_OFFSET, false },       { make_pl031, 2 * MAX_OFFSET, true },
+    { make_pl061, PL061_MAX_OFFSET, false },
 };
 
 enum { KIND_COUNT = sizeof(kinds) / sizeof(kinds[0]) };
@@ -124,12 +142,15 @@ static uint64_t next_random(uint64_t *seed)
 }
 
 /* Random accesses, the same for the same seed; half of them as registers are meant to be used. */
-static void drive(struct device *dev, struct surroundings *around, uint64_t seed, unsigned rounds)
+static void drive(const struct kind *kind, struct device *dev, struct surroundings *around,
+                  uint64_t seed, unsigned rounds)
 {
     for (unsigned i = 0; i < rounds; i++) {
         uint64_t choice = next_random(&seed);
-        uint64_t offset = choice % MAX_OFFSET;
+        uint64_t offset = choice % kind->max_offset;
         unsigned size = choice & 0x100 ? 1 : 1 + (choice >> 9) % 8;
+        if (kind->make == make_pl061 && choice % 7 == 0)
+            pl061_press(dev, choice >> 12 & 7);
         if (choice & 0x10000)
             write_reg(dev, offset, size, next_random(&seed));
         else
@@ -148,7 +169,7 @@ static void every_offset_size_and_value_is_survived(void **state)
     for (unsigned k = 0; k < KIND_COUNT; k++) {
         struct surroundings around;
         struct device *dev = make(&kinds[k], &around);
-        for (uint64_t offset = 0; offset < 0x200; offset++) {
+        for (uint64_t offset = 0; offset < 0x440; offset++) {
             for (unsigned size = 1; size <= 8; size++) {
                 for (size_t v = 0; v < sizeof(values) / sizeof(values[0]); v++) {
                     write_reg(dev, offset, size, values[v]);
@@ -189,13 +210,13 @@ static void a_loaded_chip_answers_as_the_saved_one(void **state)
             struct surroundings around, copy_around;
             struct device *dev = make(&kinds[k], &around);
             struct device *copy = make(&kinds[k], &copy_around);
-            drive(dev, &around, seed, 200);
+            drive(&kinds[k], dev, &around, seed, 200);
             make_room(&kinds[k], dev);
             assert_int_equal(carry_over(dev, copy), 0);
             around.digest = copy_around.digest = 1;
             around.power = copy_around.power;
-            drive(dev, &around, seed * 77, 500);
-            drive(copy, &copy_around, seed * 77, 500);
+            drive(&kinds[k], dev, &around, seed * 77, 500);
+            drive(&kinds[k], copy, &copy_around, seed * 77, 500);
             assert_int_equal(around.digest, copy_around.digest);
             device_destroy(dev);
             device_destroy(copy);
@@ -213,13 +234,13 @@ static void a_reset_chip_answers_as_a_new_one(void **state)
         struct surroundings around, fresh_around;
         struct device *dev = make(&kinds[k], &around);
         struct device *fresh = make(&kinds[k], &fresh_around);
-        drive(dev, &around, 42, ROUNDS);
+        drive(&kinds[k], dev, &around, 42, ROUNDS);
         make_room(&kinds[k], dev);
         dev->ops->reset(dev);
         around.digest = fresh_around.digest;
         around.power = fresh_around.power;
-        drive(dev, &around, 43, ROUNDS);
-        drive(fresh, &fresh_around, 43, ROUNDS);
+        drive(&kinds[k], dev, &around, 43, ROUNDS);
+        drive(&kinds[k], fresh, &fresh_around, 43, ROUNDS);
         assert_int_equal(around.digest, fresh_around.digest);
         device_destroy(dev);
         device_destroy(fresh);
@@ -245,7 +266,7 @@ static void random_states_are_refused_or_survived(void **state)
             struct state_reader in = { .data = out.data, .len = out.len };
             if (dev->ops->load(dev, &in))
                 dev->ops->reset(dev);
-            drive(dev, &around, seed, 50);
+            drive(&kinds[k], dev, &around, seed, 50);
             if (round % 8 == 7) { /* begin again with a good one */
                 out.len = 0;
                 assert_int_equal(dev->ops->save(dev, &out), 0);
@@ -262,6 +283,19 @@ static void destroying_nothing_is_fine(void **state)
     device_destroy(NULL);
 }
 
+static int make_loop(void **state)
+{
+    (void)state;
+    return loop_create(&loop);
+}
+
+static int drop_loop(void **state)
+{
+    (void)state;
+    loop_destroy(loop);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -272,5 +306,5 @@ int main(void)
         cmocka_unit_test(random_states_are_refused_or_survived),
         cmocka_unit_test(destroying_nothing_is_fine),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, make_loop, drop_loop);
 }
