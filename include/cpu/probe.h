@@ -22,6 +22,6 @@ struct kvm_probe {
 /* Fills in *@ret. Takes about 10 ms. */
 void kvm_probe(const char *kvm_path, struct kvm_probe *ret);
 
-/* Writes what the user can do when @path, that of KVM, failed to open with @err, or when there is no
- * hardware virtualization; 0 as @err is the latter. */
+/* Writes what the user can do when @path, that of KVM, failed to open with @err, or when there is
+ * no hardware virtualization; 0 as @err is the latter. */
 void kvm_advise(const char *path, int err, char *buf, size_t size);

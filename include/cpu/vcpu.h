@@ -48,6 +48,10 @@ extern const char cpu_feature_advice[];
 /* The APIC ID (arm64: the affinity fields of MPIDR_EL1) of vCPU @index under @model. */
 uint64_t cpu_hardware_id(const struct cpu_model *model, unsigned index);
 
+/* Whether CPUs under @model have performance monitors that the guest must be told of (Arm's PMUv3).
+ */
+bool cpu_has_pmu(const struct vm *vm, const struct cpu_model *model);
+
 /* Makes vCPU @index with CPUID, MSRs and topology set up, waiting for INIT/SIPI unless it is the
  * first. Logs what KVM refused. Returns 0 or -errno. */
 int vcpu_create(struct vm *vm, unsigned index, const struct cpu_model *model, struct vcpu **ret);
@@ -69,9 +73,9 @@ void vcpu_setup_kick_signal(void);
 /* Makes a vcpu_run() on @thread return soon, or the next one at once. */
 void vcpu_kick(struct vcpu *vcpu, pthread_t thread);
 
-/* Whether VCPU_EXIT_FAILED is the guest's own doing: it ran into nowhere, or broke what its CPU finds
- * exceptions by. Only where KVM is complete; a KVM that is an emulator itself fails at what others
- * run, and nothing follows from that for the guest. */
+/* Whether VCPU_EXIT_FAILED is the guest's own doing: it ran into nowhere, or broke what its CPU
+ * finds exceptions by. Only where KVM is complete; a KVM that is an emulator itself fails at what
+ * others run, and nothing follows from that for the guest. */
 bool vcpu_failure_is_guests(const struct vcpu *vcpu);
 
 /* Writes why VCPU_EXIT_FAILED came, with the registers that matter, as one line. */

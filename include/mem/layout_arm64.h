@@ -6,6 +6,7 @@
  *   0x0808_0000 .. 128 KiB   GICv3 ITS
  *   0x0900_0000 ..           serial port, RTC, GPIO, pvpanic, debug exit: 64 KiB each
  *   0x0a00_0000 ..           virtio-mmio slots, 4 KiB each
+ *   0x0b00_0000 .. 64 KiB    RAM in which KVM tells each CPU how much time was stolen from it
  *   0x1000_0000 .. 512 MiB   32-bit window for PCI BARs
  *   0x3000_0000 .. 1 MiB     PCI configuration space (ECAM), bus 0
  *   0x4000_0000 .. 64 MiB    GICv3 redistributors, 128 KiB for each of up to 512 CPUs
@@ -37,10 +38,16 @@
 #define LAYOUT_VIRTIO_MMIO_SIZE UINT64_C(0x200)
 #define LAYOUT_VIRTIO_MMIO_MAX 24
 
+/* 64 bytes for each CPU (Arm DEN0057), in a whole page of any host. */
+#define LAYOUT_STOLEN_TIME_BASE UINT64_C(0x0b000000)
+#define LAYOUT_STOLEN_TIME_SIZE (64 * KIB)
+#define LAYOUT_STOLEN_TIME_STRIDE 64
+
 #define LAYOUT_PCI32_BASE UINT64_C(0x10000000)
 #define LAYOUT_PCI32_SIZE (512 * MIB)
 #define LAYOUT_ECAM_BASE UINT64_C(0x30000000)
 #define LAYOUT_ECAM_SIZE (1 * MIB)
+#define LAYOUT_PORT_PCI_CONFIG 0 /* there are no ports */
 
 #define LAYOUT_RAM_BASE UINT64_C(0x80000000)
 

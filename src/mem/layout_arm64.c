@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The parts of the address map that depend on the machine's size: RAM is one piece. */
+/* The parts of the address map that depend on the machine's size: RAM is one piece, besides a page
+ * that no guest takes for RAM. */
 #include <assert.h>
 
 #include "mem/layout.h"
@@ -7,9 +8,14 @@
 static_assert(LAYOUT_GSI_VIRTIO_MMIO + LAYOUT_VIRTIO_MMIO_MAX <= LAYOUT_GSI_COUNT,
               "every virtio-mmio slot has an interrupt of its own");
 
+static_assert(LAYOUT_GIC_REDIST_MAX * LAYOUT_STOLEN_TIME_STRIDE <= LAYOUT_STOLEN_TIME_SIZE,
+              "every CPU has its record of stolen time");
+
 int layout_add_ram(struct guest_mem *mem, uint64_t size)
 {
-    return guest_mem_add(mem, LAYOUT_RAM_BASE, size);
+    int err = guest_mem_add(mem, LAYOUT_RAM_BASE, size);
+
+    return err ? err : guest_mem_add(mem, LAYOUT_STOLEN_TIME_BASE, LAYOUT_STOLEN_TIME_SIZE);
 }
 
 gpa_t layout_virtio_mmio_base(unsigned slot)

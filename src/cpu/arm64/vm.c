@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The arm64 part of a VM: how large its addresses are, its interrupts, and what the host's CPUs
+ * have to offer. */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+
+#include "../arch.h"
+#include "arm64.h"
+#include "host/fd.h"
+#include "host/log.h"
+#include "mem/layout.h"
+
+const struct capability arch_capabilities[] = {
+    { KVM_CAP_DEVICE_CTRL, "KVM_CAP_DEVICE_CTRL" },
+    { KVM_CAP_ONE_REG, "KVM_CAP_ONE_REG" },
+    { KVM_CAP_ARM_PSCI_0_2, "KVM_CAP_ARM_PSCI_0_2" },
+};
+const size_t arch_capability_count = sizeof(arch_capabilities) / sizeof(arch_capabilities[0]);
+
+/* Before Linux 4.20 there was one size only. */
+enum { ADDRESS_BITS_DEFAULT = 40, ADDRESS_BITS_MIN = 32 };
+
+static unsigned max_address_bits(int kvm_fd)
+{
+    int bits = ioctl(kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_ARM_VM_IPA_SIZE);
+
+    return bits > 0 ? (unsigned)bits : ADDRESS_BITS_DEFAULT;
+}
+
+static unsigned bits_of(uint64_t value)
+{
+    return value ? 64 - (unsigned)__builtin_clzll(value) : 0;
+}
+
+/* No more bits than there is memory: the tables by which the CPU translates the guest's addresses
+ * then have fewer levels. */
+int arch_vm_type(int kvm_fd, uint64_t memory_end, unsigned long *ret)
+{
+    bool has_choice = ioctl(kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_ARM_VM_IPA_SIZE) > 0;
+    unsigned max = max_address_bits(kvm_fd), bits = bits_of(memory_end - 1);
+
+    if (bits > max) {
+        log_error("this host's CPUs give guests %u bits of physical address: --memory must be less "
+                  "than %ju MiB",
+                  max, (uintmax_t)(((UINT64_C(1) << max) - LAYOUT_RAM_BASE) / MIB) + 1);
+        return -E2BIG;
+    }
+    if (bits < ADDRESS_BITS_MIN)
+        bits = ADDRESS_BITS_MIN;
+    *ret = has_choice ? KVM_VM_TYPE_ARM_IPA_SIZE(bits) : 0;
+    return 0;
+}
+
+bool cpu_has_pmu(const struct vm *vm, const struct cpu_model *model)
+{
+    return cpu_parts_chosen(&vm->arch->parts, model).pmu;
+}
+
+bool vm_has_msi(const struct vm *vm)
+{
+    return vm->arch->its_fd >= 0;
+}
+
+unsigned vm_gic_version(const struct vm *vm)
+{
+    return vm->arch->gic_version;
+}
+
+/* The ITS finds the interrupt by who sends the message and what it says. */
+struct kvm_msi arch_msi(const struct vm *vm, uint16_t requester, uint64_t address, uint32_t data)
+{
+    (void)vm;
+    return (struct kvm_msi){ .address_lo = (uint32_t)address,
+                             .address_hi = (uint32_t)(address >> 32),
+                             .data = data,
+                             .flags = KVM_MSI_VALID_DEVID,
+                             .devid = requester };
+}
+
+int arch_vm_set_wire(struct vm *vm, unsigned pin, bool high)
+{
+    struct kvm_irq_level line = {
+        .irq = KVM_ARM_IRQ_TYPE_SPI << KVM_ARM_IRQ_TYPE_SHIFT | (PRIVATE_INTERRUPTS + pin)
+                                                                    << KVM_ARM_IRQ_NUM_SHIFT,
+        .level = high,
+    };
+
+    return ioctl(vm->fd, KVM_IRQ_LINE, &line) < 0 ? -errno : 0;
+}
+
+static bool vm_has(const struct vm *vm, int capability)
+{
+    return ioctl(vm->fd, KVM_CHECK_EXTENSION, capability) > 0;
+}
+
+/* An access to a device by an instruction that the CPU does not describe to KVM then comes to us,
+ * to be told of, instead of a bare error (Linux 5.5). */
+static void ask_for_odd_accesses(const struct vm *vm)
+{
+    struct kvm_enable_cap cap = { .cap = KVM_CAP_ARM_NISV_TO_USER };
+
+    (void)ioctl(vm->fd, KVM_ENABLE_CAP, &cap);
+}
+
+int arch_vm_init(struct vm *vm)
+{
+    vm->arch = calloc(1, sizeof(*vm->arch));
+    if (!vm->arch)
+        return -ENOMEM;
+    vm->arch->gic_fd = -1;
+    vm->arch->its_fd = -1;
+    vm->arch->parts = (struct cpu_parts){
+        .sve = vm_has(vm, KVM_CAP_ARM_SVE),
+        .pauth = vm_has(vm, KVM_CAP_ARM_PTRAUTH_ADDRESS) && vm_has(vm, KVM_CAP_ARM_PTRAUTH_GENERIC),
+        .pmu = vm_has(vm, KVM_CAP_ARM_PMU_V3),
+    };
+    ask_for_odd_accesses(vm);
+    return gic_create(vm);
+}
+
+void arch_vm_fini(struct vm *vm)
+{
+    if (!vm->arch)
+        return;
+    fd_close(&vm->arch->its_fd);
+    fd_close(&vm->arch->gic_fd);
+    free(vm->arch);
+    vm->arch = NULL;
+}
+
+void arch_probe(int kvm_fd, struct kvm_probe *ret)
+{
+    unsigned long type;
+
+    ret->address_bits = max_address_bits(kvm_fd);
+    if (arch_vm_type(kvm_fd, 0, &type))
+        return;
+    AUTO_CLOSE int vm_fd = ioctl(kvm_fd, KVM_CREATE_VM, type);
+    ret->gic_version = vm_fd < 0 ? 0 : gic_best_version(vm_fd);
+}
