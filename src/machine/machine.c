@@ -321,7 +321,10 @@ static int build_vcpus(struct machine *machine)
 
 int board_init(struct board *board, const struct config *config, const struct vm *vm)
 {
-    const struct cpu_model model = { .count = config->cpu_count };
+    const struct cpu_model model = {
+        .count = config->cpu_count,
+        .masked_features = (const char *const *)config->masked_features,
+    };
 
     *board = (struct board){
         .ram_size = config->memory_size,
@@ -339,6 +342,7 @@ int board_init(struct board *board, const struct config *config, const struct vm
     for (; board->cpu_count < config->cpu_count; board->cpu_count++)
         board->cpu_ids[board->cpu_count] = cpu_hardware_id(&model, board->cpu_count);
     board_place_chips(board, vm);
+    board->has_pmu = vm && cpu_has_pmu(vm, &model);
     return 0;
 }
 
