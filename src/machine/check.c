@@ -230,6 +230,8 @@ int machine_check(const struct config *config)
         err = check_console("--console", &config->console);
     if (!err)
         err = check_outputs(config);
+    if (!err)
+        err = machine_check_memory(config);
     for (size_t i = 0; !err && i < config->disk_count; i++)
         err = check_disk(config, i);
     for (size_t i = 0; !err && i < config->net_count; i++)
@@ -243,13 +245,9 @@ static int try_kernel(const struct config *config)
     struct guest_mem *mem = NULL;
     struct cpu_entry entry;
     struct board board = { 0 };
-    int err = guest_mem_create(GUEST_MEM_PRIVATE, &mem);
+    int err = machine_make_memory(config, &mem);
 
     if (!err)
-        err = layout_add_ram(mem, config->memory_size);
-    if (err)
-        (void)log_errno(err, "%ju MiB of guest memory", (uintmax_t)(config->memory_size / MIB));
-    else
         err = board_init(&board, config, NULL);
     if (!err)
         err = boot_files_open(config->kernel, config->initrd, &files);

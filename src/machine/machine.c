@@ -262,12 +262,11 @@ static int build_core(struct machine *machine)
         err = bus_create(&machine->ports);
     if (!err)
         err = bus_create(&machine->memory);
-    if (!err)
-        err = guest_mem_create(GUEST_MEM_PRIVATE, &machine->mem);
-    if (!err)
-        err = layout_add_ram(machine->mem, config->memory_size);
     if (err)
-        return log_errno(err, "%ju MiB of guest memory", (uintmax_t)(config->memory_size / MIB));
+        return log_errno(err, "the machine");
+    err = machine_make_memory(config, &machine->mem);
+    if (err)
+        return err;
     err = vm_create(NULL, config->cpu_count, guest_mem_end(machine->mem), &machine->vm);
     if (err)
         return err;

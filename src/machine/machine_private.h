@@ -157,6 +157,12 @@ struct machine {
     struct loop_source *signal_source, *timeout_timer, *grace_timer;
 };
 
+/* --- memory.c; all log, and return 0 or -errno --- */
+
+/* Whether this host can bear a machine of that size. */
+int machine_check_memory(const struct config *config);
+int machine_make_memory(const struct config *config, struct guest_mem **ret);
+
 /* Fills in what is known before anything is placed. @vm: NULL for a machine that will not run.
  * Logs. Returns 0 or -errno; board_fini() is called in either case. */
 int board_init(struct board *board, const struct config *config, const struct vm *vm);

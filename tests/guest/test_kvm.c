@@ -338,6 +338,19 @@ static void too_many_cpus_are_refused(void **state)
     assert_int_equal(vm_create(NULL, 0, RAM_SIZE, &vm), -EINVAL);
 }
 
+static void memory_that_no_guest_could_address_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct vm *vm = NULL;
+
+    if (!f->vm)
+        skip();
+    assert_int_equal(vm_create(NULL, 1, UINT64_C(1) << 62, &vm), -EINVAL);
+    /* All 64-bit CPUs have as much. */
+    assert_int_equal(vm_create(NULL, 1, UINT64_C(1) << 36, &vm), 0);
+    vm_destroy(vm);
+}
+
 static void the_probe_measures_this_host(void **state)
 {
     struct fixture *f = *state;
@@ -388,6 +401,7 @@ int main(void)
         TEST(a_wire_that_is_not_there_is_refused),
         TEST(a_file_that_is_no_kvm_is_refused),
         TEST(too_many_cpus_are_refused),
+        TEST(memory_that_no_guest_could_address_is_refused),
         TEST(the_probe_measures_this_host),
         TEST(the_probe_says_why_kvm_does_not_open),
     };

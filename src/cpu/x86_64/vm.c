@@ -23,7 +23,8 @@
 #include "mem/layout.h"
 #include "x86.h"
 
-enum { MAX_CPUID_ENTRIES = 4096 };
+/* Every 64-bit CPU has at least so many bits in a physical address. */
+enum { MAX_CPUID_ENTRIES = 4096, MIN_ADDRESS_BITS = 36 };
 
 static_assert((int)ARCH_PIN_COUNT == (int)IOAPIC_PIN_COUNT, "its pins are the wires");
 
@@ -36,11 +37,54 @@ const struct capability arch_capabilities[] = {
 };
 const size_t arch_capability_count = sizeof(arch_capabilities) / sizeof(arch_capabilities[0]);
 
+/* KVM tells only whether the room is enough. */
+static int get_supported_cpuid(int kvm_fd, struct kvm_cpuid2 **ret)
+{
+    for (uint32_t max = 128; max <= MAX_CPUID_ENTRIES; max *= 2) {
+        AUTO_FREE struct kvm_cpuid2 *table =
+            calloc(1, sizeof(*table) + max * sizeof(table->entries[0]));
+        if (!table)
+            return log_errno(-ENOMEM, "KVM_GET_SUPPORTED_CPUID");
+        table->nent = max;
+        if (ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, table) == 0) {
+            *ret = take_pointer(table);
+            return 0;
+        }
+        if (errno != E2BIG)
+            return log_errno(-errno, "KVM_GET_SUPPORTED_CPUID");
+    }
+    return log_errno(-E2BIG, "KVM_GET_SUPPORTED_CPUID");
+}
+
+/* How wide a guest's physical addresses are (Intel SDM volume 2, CPUID); bits 16 to 23 are KVM's
+ * own word for what it can really map. */
+static unsigned address_bits(struct kvm_cpuid2 *supported)
+{
+    const struct kvm_cpuid_entry2 *entry = cpuid_find(supported, 0x80000008, 0);
+    unsigned bits = entry ? entry->eax & 0xff : 0, mappable = entry ? entry->eax >> 16 & 0xff : 0;
+
+    if (mappable && mappable < bits)
+        bits = mappable;
+    return bits > MIN_ADDRESS_BITS && bits < 64 ? bits : MIN_ADDRESS_BITS;
+}
+
 int arch_vm_type(int kvm_fd, uint64_t memory_end, unsigned long *ret)
 {
-    (void)kvm_fd, (void)memory_end;
+    AUTO_FREE struct kvm_cpuid2 *supported = NULL;
+
     *ret = 0;
-    return 0;
+    if (memory_end <= UINT64_C(1) << MIN_ADDRESS_BITS)
+        return 0;
+    int err = get_supported_cpuid(kvm_fd, &supported);
+    if (err)
+        return err;
+    uint64_t limit = UINT64_C(1) << address_bits(supported);
+    if (memory_end <= limit)
+        return 0;
+    log_error("the guest's memory ends at %ju MiB, but a guest of this CPU cannot address more "
+              "than %ju MiB; take less (--memory)",
+              (uintmax_t)(memory_end / MIB), (uintmax_t)(limit / MIB));
+    return -EINVAL;
 }
 
 void arch_probe(int kvm_fd, struct kvm_probe *ret)
@@ -129,25 +173,6 @@ static int create_irqchip(struct vm *vm)
     return 0;
 }
 
-/* KVM tells only whether the room is enough. */
-static int get_supported_cpuid(struct vm *vm)
-{
-    for (uint32_t max = 128; max <= MAX_CPUID_ENTRIES; max *= 2) {
-        AUTO_FREE struct kvm_cpuid2 *table =
-            calloc(1, sizeof(*table) + max * sizeof(table->entries[0]));
-        if (!table)
-            return -ENOMEM;
-        table->nent = max;
-        if (ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, table) == 0) {
-            vm->arch->supported = take_pointer(table);
-            return 0;
-        }
-        if (errno != E2BIG)
-            return log_errno(-errno, "KVM_GET_SUPPORTED_CPUID");
-    }
-    return log_errno(-E2BIG, "KVM_GET_SUPPORTED_CPUID");
-}
-
 int arch_vm_init(struct vm *vm)
 {
     const struct ioapic_port port = { send_message, watch_message, vm };
@@ -166,7 +191,7 @@ int arch_vm_init(struct vm *vm)
     if (!err)
         err = enable_large_apic_ids(vm);
     if (!err)
-        err = get_supported_cpuid(vm);
+        err = get_supported_cpuid(vm->kvm_fd, &vm->arch->supported);
     return err;
 }
 
