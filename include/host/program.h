@@ -4,6 +4,7 @@
  * No shell comes in between, so no file's name is ever taken for shell syntax. */
 #pragma once
 
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,10 +17,14 @@ struct program {
     const char *folder;        /* where it runs; NULL: here */
     int input, output, errors; /* descriptors for it, of the caller; -1: /dev/null */
     uint64_t max_file_size;    /* it is killed when it writes a longer file; 0: no limit */
+    /* Signals that the caller has blocked: one that comes ends the program (SIGTERM), and stays
+     * pending for the caller. NULL: none. */
+    const sigset_t *ending_signals;
 };
 
 /* Runs it and waits for its end. Returns its exit status, 128+N if signal N killed it, -ENOENT if
- * there is no such program, or another -errno if it could not be run. */
+ * there is no such program, -EINTR if one of the ending signals came, or another -errno if it could
+ * not be run. */
 int program_run(const struct program *program);
 
 /* Runs argv[0] without input and error messages, and gives the first @max bytes of its output with

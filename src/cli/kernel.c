@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* `hutch kernel`: which kernels there are, and getting one. */
 #include <errno.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +41,17 @@ static int which(const char *operand)
     return cli_finish_output(0);
 }
 
+/* An empty list is no failure, but to print nothing at all would leave the user guessing. */
+static void say_where_kernels_are(void)
+{
+    AUTO_FREE char *cache = NULL;
+    bool has_cache = !kernel_cache_folder(&cache);
+
+    log_warn("no kernels: none is installed in /boot or /usr/lib/modules, none was pulled%s%s; "
+             "`hutch kernel pull` gets one",
+             has_cache ? " into " : "", has_cache ? cache : "");
+}
+
 static int list(const char *operand)
 {
     struct kernel_list kernels;
@@ -52,6 +62,8 @@ static int list(const char *operand)
         (void)log_errno(err, "list of kernels");
         return STATUS_TOOL_ERROR;
     }
+    if (!kernels.count)
+        say_where_kernels_are();
     for (size_t i = 0; i < kernels.count; i++) {
         const struct kernel *kernel = &kernels.kernels[i];
         printf("%-28s %-9s %s\n", kernel->release,
@@ -61,21 +73,12 @@ static int list(const char *operand)
     return cli_finish_output(0);
 }
 
-static void note_signal(int number)
-{
-    (void)number;
-}
-
-/* An interrupt ends the programs that pull runs (they do not inherit the handler), and what they
- * left is then cleaned up. */
 static int pull(const char *operand)
 {
-    struct sigaction action = { .sa_handler = note_signal };
     AUTO_FREE char *path = NULL;
 
     if (!getenv("HUTCH_LOG"))
         log_set_level(LOG_LEVEL_INFO); /* it takes a while: say what goes on */
-    (void)sigaction(SIGINT, &action, NULL);
     if (kernel_pull(operand, &path))
         return STATUS_TOOL_ERROR;
     puts(path);

@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <pwd.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,15 +24,30 @@
 
 static const char image_prefix[] = "vmlinuz-";
 
-char *kernel_cache_folder(void)
+/* The user's home, also where nobody has set HOME: under cron, sudo -i or env -i. */
+static const char *find_home(void)
 {
-    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    char *path;
-    int len = cache && *cache
-                  ? asprintf(&path, "%s/hutch/kernels", cache)
-                  : asprintf(&path, "%s/.cache/hutch/kernels", home && *home ? home : "/root");
+    const char *home = getenv("HOME");
 
-    return len < 0 ? NULL : path;
+    if (home && *home)
+        return home;
+    const struct passwd *user = getpwuid(getuid());
+    return user && *user->pw_dir ? user->pw_dir : NULL;
+}
+
+int kernel_cache_folder(char **ret)
+{
+    const char *cache = getenv("XDG_CACHE_HOME");
+    bool is_named = cache && *cache;
+    const char *base = is_named ? cache : find_home();
+    char *path;
+
+    if (!base)
+        return -ENOENT;
+    if (asprintf(&path, "%s%s/hutch/kernels", base, is_named ? "" : "/.cache") < 0)
+        return -ENOMEM;
+    *ret = path;
+    return 0;
 }
 
 static int add_kernel(struct kernel_list *list, const char *release, const char *path,
@@ -137,15 +153,19 @@ static int compare_kernels(const void *a, const void *b)
 
 static int read_all(struct kernel_list *list)
 {
-    AUTO_FREE char *cache = kernel_cache_folder();
+    AUTO_FREE char *cache = NULL;
     char target[PATH_MAX];
+    int err = kernel_cache_folder(&cache);
 
-    int err = cache ? for_each_name("/boot", add_boot_image, list) : -ENOMEM;
+    if (err == -ENOENT)
+        err = 0; /* without a cache there is nothing in it */
+    if (!err)
+        err = for_each_name("/boot", add_boot_image, list);
     if (!err)
         err = for_each_name("/usr/lib/modules", add_module_folder, list);
     if (!err && readlink("/lib", target, sizeof(target)) < 0)
         err = for_each_name("/lib/modules", add_module_folder, list);
-    if (!err)
+    if (!err && cache)
         err = for_each_name(cache, add_cache_folder, list);
     return err;
 }

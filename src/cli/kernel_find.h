@@ -21,8 +21,10 @@ struct kernel_list {
 int kernel_list_read(struct kernel_list *ret);
 void kernel_list_fini(struct kernel_list *list);
 
-/* The cache's folder for kernels, made from XDG_CACHE_HOME or HOME; the caller's to free. */
-char *kernel_cache_folder(void);
+/* The cache's folder for kernels, named after XDG_CACHE_HOME, HOME or the user's home as the host
+ * knows it, in this order. Returns 0, -ENOENT if there is none of these, or -ENOMEM; *@ret is the
+ * caller's to free. */
+int kernel_cache_folder(char **ret);
 
 /* Turns what -k was given into the path of an image: a file, "host", a release or its beginning;
  * NULL stands for the newest kernel in the cache. Logs what is wrong and the way out.

@@ -10,7 +10,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,10 +24,12 @@
 #include "host/fd.h"
 #include "host/log.h"
 #include "host/program.h"
+#include "host/signals.h"
 #include "kernel_find.h"
 
 enum { NAME_LEN = 128, APT_OUTPUT_MAX = 1 << 20, SIGNAL_STATUS = 128 };
 
+static const char new_prefix[] = ".new."; /* of folders that are not ready */
 static const char default_package[] = "linux-image-cloud-amd64";
 
 /* "linux-image-" and what is left of @version; a package's whole name is taken as it is. */
@@ -199,6 +203,17 @@ static char *find_image(const char *folder)
     return path;
 }
 
+static sigset_t ending_signals(void)
+{
+    static const int all[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM };
+    sigset_t signals;
+
+    (void)sigemptyset(&signals);
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        signals_add_unless_ignored(&signals, all[i]);
+    return signals;
+}
+
 /* Runs a step in @folder with its words in the file step.log there, shown if it fails. */
 static int run_step(const char *folder, const char *const *argv)
 {
@@ -211,12 +226,18 @@ static int run_step(const char *folder, const char *const *argv)
     AUTO_CLOSE int fd = open(log_path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
         return log_errno(-errno, "kernel pull: '%s'", log_path);
-    struct program program = {
-        .argv = argv, .folder = folder, .input = -1, .output = fd, .errors = fd
-    };
+    sigset_t signals = ending_signals();
+    struct program program = { .argv = argv,
+                               .folder = folder,
+                               .input = -1,
+                               .output = fd,
+                               .errors = fd,
+                               .ending_signals = &signals };
     int status = program_run(&program);
     if (!status)
         return 0;
+    if (status == -EINTR)
+        return status; /* who sent the signal knows why */
     if (status < 0 || status > SIGNAL_STATUS)
         return log_errno(status < 0 ? status : -EINTR, "kernel pull: the program %s", argv[0]);
     (void)fd_read_file(log_path, APT_OUTPUT_MAX, &words, NULL);
@@ -298,12 +319,34 @@ static int fill(const char *tmp, const char *package, const char *version, const
     return 0;
 }
 
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+    (void)st;
+    (void)type;
+    (void)at;
+    (void)remove(path);
+    return 0;
+}
+
 static void remove_folder(const char *path)
 {
-    const char *const argv[] = { "rm", "-rf", "--", path, NULL };
-    AUTO_FREE char *words = NULL;
+    (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
 
-    (void)program_output(argv, 1, &words);
+/* What pulls left that were killed. With the lock of the cache held nobody else has one. */
+static void remove_leftovers(const char *cache)
+{
+    DIR *dir = opendir(cache);
+    struct dirent *entry;
+
+    while (dir && (entry = readdir(dir))) {
+        char path[PATH_MAX];
+        if (!strncmp(entry->d_name, new_prefix, sizeof(new_prefix) - 1) &&
+            snprintf(path, sizeof(path), "%s/%s", cache, entry->d_name) < (int)sizeof(path))
+            remove_folder(path);
+    }
+    if (dir)
+        (void)closedir(dir);
 }
 
 static int fill_anew(const char *cache, const char *package, const char *version,
@@ -311,12 +354,24 @@ static int fill_anew(const char *cache, const char *package, const char *version
 {
     char tmp[PATH_MAX];
 
-    if (snprintf(tmp, sizeof(tmp), "%s/.new.XXXXXX", cache) >= (int)sizeof(tmp))
+    if (snprintf(tmp, sizeof(tmp), "%s/%sXXXXXX", cache, new_prefix) >= (int)sizeof(tmp))
         return -ENAMETOOLONG;
     if (!mkdtemp(tmp))
         return log_errno(-errno, "kernel pull: a folder in '%s'", cache);
     int err = fill(tmp, package, version, folder);
     remove_folder(tmp);
+    return err;
+}
+
+/* The same, with the signals that ask us to end held back until nothing is left of it. */
+static int fill_uninterrupted(const char *cache, const char *package, const char *version,
+                              const char *folder)
+{
+    sigset_t signals = ending_signals(), before;
+
+    (void)sigprocmask(SIG_BLOCK, &signals, &before);
+    int err = fill_anew(cache, package, version, folder);
+    (void)sigprocmask(SIG_SETMASK, &before, NULL);
     return err;
 }
 
@@ -328,8 +383,9 @@ static int pull_locked(const char *cache, const char *package, const char *versi
 
     if (err)
         return log_errno(err, "kernel pull: '%s'", cache);
+    remove_leftovers(cache);
     if (access(folder, F_OK))
-        err = fill_anew(cache, package, version, folder);
+        err = fill_uninterrupted(cache, package, version, folder);
     if (err)
         return err;
     *ret = find_image(folder);
@@ -341,18 +397,35 @@ static int pull_locked(const char *cache, const char *package, const char *versi
     return 0;
 }
 
+/* The cache's folder, made if it is not there. */
+static int make_cache(char **ret)
+{
+    int err = kernel_cache_folder(ret);
+
+    if (err == -ENOENT)
+        log_error("kernel pull: no folder for it: neither XDG_CACHE_HOME nor HOME is set, and user "
+                  "%u has no home",
+                  getuid());
+    else if (err)
+        (void)log_errno(err, "kernel pull");
+    if (err)
+        return err;
+    err = make_folders(*ret);
+    return err ? log_errno(err, "kernel pull: '%s'", *ret) : 0;
+}
+
 int kernel_pull(const char *version, char **ret)
 {
-    AUTO_FREE char *cache = kernel_cache_folder();
+    AUTO_FREE char *cache = NULL;
     AUTO_FREE char *lock_path = NULL;
     char package[NAME_LEN], candidate[NAME_LEN];
 
     int err = choose_package(version, package, candidate);
     if (err)
         return err;
-    err = cache ? make_folders(cache) : -ENOMEM;
+    err = make_cache(&cache);
     if (err)
-        return log_errno(err, "kernel pull: '%s'", cache ? cache : "cache");
+        return err;
     if (asprintf(&lock_path, "%s/.lock", cache) < 0) {
         lock_path = NULL;
         return log_errno(-ENOMEM, "kernel pull");

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -12,7 +13,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -90,14 +93,36 @@ static _Noreturn void become(const char *path, const struct program *program, in
     _exit(127);
 }
 
-static int wait_for(pid_t pid)
+/* Waits until the program has ended or one of @signals is pending: then it is told to end. Returns
+ * whether it was. */
+static bool end_on_signal(pid_t pid, const sigset_t *signals)
 {
+    AUTO_CLOSE int signal_fd = signalfd(-1, signals, SFD_CLOEXEC);
+    AUTO_CLOSE int pid_fd = (int)syscall(SYS_pidfd_open, pid, 0); /* close-on-exec by itself */
+    struct pollfd events[] = { { .fd = signal_fd, .events = POLLIN },
+                               { .fd = pid_fd, .events = POLLIN } };
+
+    if (signal_fd < 0 || pid_fd < 0)
+        return false;
+    while (poll(events, 2, -1) < 0 && errno == EINTR)
+        ;
+    if (!events[0].revents)
+        return false;
+    (void)kill(pid, SIGTERM);
+    return true;
+}
+
+static int wait_for(pid_t pid, const sigset_t *signals)
+{
+    bool was_ended = signals && end_on_signal(pid, signals);
     int status;
 
     while (waitpid(pid, &status, 0) < 0) {
         if (errno != EINTR)
             return -errno;
     }
+    if (was_ended)
+        return -EINTR;
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
@@ -121,7 +146,7 @@ int program_run(const struct program *program)
     fd_close(&report_write);
     while (read(report_read, &err, sizeof(err)) < 0 && errno == EINTR)
         ;
-    int status = wait_for(pid);
+    int status = wait_for(pid, program->ending_signals);
     return err ? err : status;
 }
 

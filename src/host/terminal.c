@@ -10,6 +10,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "host/signals.h"
+
 static struct termios saved, raw;
 static volatile sig_atomic_t raw_fd = -1; /* the terminal to put back, or -1 */
 
@@ -72,13 +74,6 @@ static void restore_and_stop(int signal_number)
     set_mode(&raw);
 }
 
-static bool is_ignored(int signal_number)
-{
-    struct sigaction action;
-
-    return !sigaction(signal_number, NULL, &action) && action.sa_handler == SIG_IGN;
-}
-
 /* Those that somebody else sends come while a machine is built; one that runs blocks them and reads
  * them. What is ignored (nohup) stays so. */
 static void catch_signals(void)
@@ -89,10 +84,10 @@ static void catch_signals(void)
     struct sigaction life = { .sa_handler = continue_raw, .sa_flags = SA_RESTART };
 
     for (size_t i = 0; i < sizeof(deadly) / sizeof(deadly[0]); i++) {
-        if (!is_ignored(deadly[i]))
+        if (!signals_is_ignored(deadly[i]))
             (void)sigaction(deadly[i], &death, NULL);
     }
-    if (!is_ignored(SIGTSTP))
+    if (!signals_is_ignored(SIGTSTP))
         catch_stop();
     (void)sigaction(SIGCONT, &life, NULL);
 }

@@ -11,6 +11,7 @@
 
 #include "host/fd.h"
 #include "host/log.h"
+#include "host/signals.h"
 #include "machine_private.h"
 
 enum { NS_PER_MS = 1000000, VCPU_STACK_SIZE = 128 * 1024 };
@@ -194,23 +195,14 @@ static void on_timeout(void *ctx)
     machine_end(ctx, OUTCOME_TIMEOUT, 0);
 }
 
-/* Who starts us with a signal ignored (nohup, a shell's background jobs) counts on that. */
-static void add_unless_ignored(sigset_t *signals, int signal_number)
-{
-    struct sigaction action;
-
-    if (!sigaction(signal_number, NULL, &action) && action.sa_handler != SIG_IGN)
-        sigaddset(signals, signal_number);
-}
-
 static int watch_signals(struct machine *machine)
 {
     sigset_t signals;
 
     sigemptyset(&signals);
-    add_unless_ignored(&signals, SIGINT);
-    add_unless_ignored(&signals, SIGTERM);
-    add_unless_ignored(&signals, SIGHUP);
+    signals_add_unless_ignored(&signals, SIGINT);
+    signals_add_unless_ignored(&signals, SIGTERM);
+    signals_add_unless_ignored(&signals, SIGHUP);
     sigaddset(&signals, SIGWINCH);
     /* vCPU threads, made later, inherit the mask: these signals come here only. */
     int err = pthread_sigmask(SIG_BLOCK, &signals, NULL);

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "host/fd.h"
@@ -127,6 +128,25 @@ static void our_descriptors_stay_ours(void **state)
     assert_int_equal(run(argv), 1);
 }
 
+static void a_signal_that_we_hold_back_ends_it_and_is_ours_then(void **state)
+{
+    static const char *const argv[] = { "sleep", "1000", NULL };
+    sigset_t signals, before;
+    struct program program = {
+        .argv = argv, .input = -1, .output = -1, .errors = -1, .ending_signals = &signals
+    };
+    (void)state;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGUSR1);
+    assert_int_equal(sigprocmask(SIG_BLOCK, &signals, &before), 0);
+    assert_int_equal(raise(SIGUSR1), 0);
+
+    assert_int_equal(program_run(&program), -EINTR);
+
+    assert_int_equal(sigtimedwait(&signals, NULL, &(struct timespec){ 0 }), SIGUSR1);
+    assert_int_equal(sigprocmask(SIG_SETMASK, &before, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -139,6 +159,7 @@ int main(void)
         cmocka_unit_test(it_reads_what_it_is_given_and_runs_where_it_should),
         cmocka_unit_test(a_file_that_grows_too_long_ends_it),
         cmocka_unit_test(our_descriptors_stay_ours),
+        cmocka_unit_test(a_signal_that_we_hold_back_ends_it_and_is_ours_then),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
