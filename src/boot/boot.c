@@ -3,50 +3,30 @@
 #include "boot/boot.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "host/fd.h"
 #include "host/log.h"
 #include "image.h"
-#include "mem/layout.h"
 
-/* Every kind of kernel that can be booted. */
-static const struct boot_loader *const loaders[] = {
-    &bzimage_loader,
-    &elf_loader,
-};
-
-int kernel_check_span(const struct boot_job *job, const struct boot_range *span)
+int cmdline_check(const struct boot_job *job, uint64_t max)
 {
-    const gpa_t end = memory_low_end(job->board->ram_size);
+    const size_t len = strlen(job->cmdline);
 
-    if (span->start < LAYOUT_KERNEL_BASE) {
-        log_error("kernel '%s': wants to lie at 0x%jx, but the first MiB is not free for kernels; "
-                  "link it to 1 MiB or above",
-                  job->kernel.path, (uintmax_t)span->start);
-        return -ENOEXEC;
-    }
-    if (span->start > LAYOUT_RAM_LOW_MAX || span->size > LAYOUT_RAM_LOW_MAX - span->start) {
-        log_error("kernel '%s': wants 0x%jx bytes at 0x%jx, where no machine of ours has RAM",
-                  job->kernel.path, (uintmax_t)span->size, (uintmax_t)span->start);
-        return -ENOEXEC;
-    }
-    if (span->start + span->size > end) {
-        log_error("kernel '%s': needs %ju MiB of RAM to start, the guest has %ju MiB; give it "
-                  "more with --memory",
-                  job->kernel.path, (uintmax_t)((span->start + span->size + MIB - 1) / MIB),
-                  (uintmax_t)(job->board->ram_size / MIB));
-        return -ENOMEM;
-    }
-    return 0;
+    if (len <= max)
+        return 0;
+    log_error("kernel command line: %zu bytes, and kernel '%s' takes %ju; shorten it", len,
+              job->kernel.path, (uintmax_t)max);
+    return -E2BIG;
 }
 
 int boot_run(const struct boot_job *job, struct cpu_entry *ret)
 {
-    for (size_t i = 0; i < sizeof(loaders) / sizeof(loaders[0]); i++) {
-        if (!loaders[i]->recognises(&job->kernel))
+    for (const struct boot_loader *const *at = boot_loaders; *at; at++) {
+        if (!(*at)->recognises(&job->kernel))
             continue;
-        log_debug("kernel '%s': %s", job->kernel.path, loaders[i]->name);
-        return loaders[i]->load(job, ret);
+        log_debug("kernel '%s': %s", job->kernel.path, (*at)->name);
+        return (*at)->load(job, ret);
     }
     return foreign_refuse(&job->kernel);
 }

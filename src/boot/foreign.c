@@ -9,17 +9,8 @@
 
 #include "host/log.h"
 
-struct signature {
-    unsigned offset;
-    unsigned len;
-    const char *bytes;
-    const char *what; /* it is, and the way out */
-};
-
 /* The first that matches counts: the special before the general. */
-static const struct signature signatures[] = {
-    { 4, 4, "zimg", "an EFI zboot image; take the bzImage or vmlinux it was made from" },
-    { 56, 4, "ARM\x64", "an arm64 kernel; this machine is x86-64, take a bzImage or a vmlinux" },
+static const struct foreign_signature signatures[] = {
     { 0, 2, "\x1f\x8b", "compressed with gzip; unpack it with gunzip first" },
     { 0, 6,
       "\xfd"
@@ -39,11 +30,16 @@ static const struct signature signatures[] = {
     { 0, 2, "#!", "a script, not a kernel" },
     { 0, 2, "MZ", "an EFI program and no Linux kernel, or one that is cut off" },
     { 510, 2, "\x55\xaa", "a disk image or a boot sector; give a disk with --disk" },
+    { 0 },
 };
 
-static bool matches(const struct signature *signature, const struct boot_file *file)
+static const char *find(const struct foreign_signature *at, const struct boot_file *file)
 {
-    return memcmp(file->head + signature->offset, signature->bytes, signature->len) == 0;
+    for (; at->len; at++) {
+        if (memcmp(file->head + at->offset, at->bytes, at->len) == 0)
+            return at->what;
+    }
+    return NULL;
 }
 
 static bool is_text(const struct boot_file *file)
@@ -58,16 +54,16 @@ static bool is_text(const struct boot_file *file)
 
 int foreign_refuse(const struct boot_file *kernel)
 {
-    const char *what = "nothing that can be booted; a bzImage or an ELF vmlinux can";
+    const char *what = find(boot_foreign_signatures, kernel);
 
-    if (is_text(kernel))
+    if (!what)
+        what = find(signatures, kernel);
+    if (!what && is_text(kernel))
         what = "a text file, not a kernel";
-    for (size_t i = 0; i < sizeof(signatures) / sizeof(signatures[0]); i++) {
-        if (!matches(&signatures[i], kernel))
-            continue;
-        what = signatures[i].what;
-        break;
-    }
-    log_error("kernel '%s': %s", kernel->path, what);
+    if (what)
+        log_error("kernel '%s': %s", kernel->path, what);
+    else
+        log_error("kernel '%s': nothing that can be booted; %s can", kernel->path,
+                  boot_bootable_files);
     return -ENOEXEC;
 }

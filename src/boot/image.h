@@ -18,8 +18,8 @@
 /* Enough for every header that identifies an image. */
 enum { BOOT_HEAD_SIZE = 1024 };
 
-/* What Linux/x86 takes when no header says so: COMMAND_LINE_SIZE without its NUL, and the highest
- * address that its setup header has always named for an initrd. */
+/* What Linux takes when no header says so: COMMAND_LINE_SIZE without its NUL, and on x86 the
+ * highest address that its setup header has always named for an initrd. */
 enum { BOOT_CMDLINE_MAX_DEFAULT = 2047, BOOT_INITRD_MAX_DEFAULT = 0x7fffffff };
 
 /* A regular file that the user named, open and not empty. */
@@ -51,8 +51,24 @@ struct boot_loader {
     int (*load)(const struct boot_job *job, struct cpu_entry *ret);
 };
 
+extern const struct boot_loader arm64_image_loader;
 extern const struct boot_loader bzimage_loader;
 extern const struct boot_loader elf_loader;
+
+/* How a file starts that is no kernel for this machine. */
+struct foreign_signature {
+    unsigned offset;
+    unsigned len;
+    const char *bytes;
+    const char *what; /* it is, and the way out */
+};
+
+/* What differs by architecture, in loaders_<architecture>.c: every kind of kernel that can be
+ * booted, up to a NULL; what else is told from others, before what every architecture tells, up to
+ * one of no length; and which files can be booted. */
+extern const struct boot_loader *const boot_loaders[];
+extern const struct foreign_signature boot_foreign_signatures[];
+extern const char boot_bootable_files[];
 
 /* Opens a file for @role, and looks at it. The strings must outlive *@ret. */
 int boot_file_open(const char *role, const char *path, struct boot_file *ret);
@@ -74,22 +90,28 @@ int foreign_refuse(const struct boot_file *kernel);
 /* Loads what job->kernel is, with the loader that recognises it. */
 int boot_run(const struct boot_job *job, struct cpu_entry *ret);
 
-/* Checks that the kernel can have @span, which must lie in RAM between 1 MiB and the 32-bit
- * hole: there it meets nothing of ours. */
-int kernel_check_span(const struct boot_job *job, const struct boot_range *span);
-
 /* Where an initrd may lie. */
 struct initrd_limits {
-    gpa_t floor;   /* the kernel's end */
-    gpa_t ceiling; /* exclusive */
-    bool may_be_above_4g;
+    gpa_t floor;             /* in the first region of RAM: the kernel's end */
+    gpa_t ceiling;           /* there, whatever there is of it; exclusive */
+    bool may_be_in_next_ram; /* if the first region has no room */
 };
 
 /* Places the initrd as high as @limits and RAM allow, and loads it. No initrd: an empty range. */
 int initrd_load(const struct boot_job *job, const struct initrd_limits *limits,
                 struct boot_range *ret);
 
-/* Writes the command line to LAYOUT_CMDLINE; @max: bytes that the kernel takes, without NUL. */
+/* Checks the command line's length; @max: bytes that the kernel takes, without NUL. A kernel cuts a
+ * longer one off without a word. */
+int cmdline_check(const struct boot_job *job, uint64_t max);
+
+/* --- of a PC --- */
+
+/* Checks that the kernel can have @span, which must lie in RAM between 1 MiB and the 32-bit
+ * hole: there it meets nothing of ours. */
+int kernel_check_span(const struct boot_job *job, const struct boot_range *span);
+
+/* Checks the command line and writes it to LAYOUT_CMDLINE. */
 int cmdline_write(const struct boot_job *job, uint64_t max);
 
 /* The memory map, in ascending order. The types are those of e820 and of PVH. */

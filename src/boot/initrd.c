@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Where the initrd goes: as high as possible, so that the kernel has room to unpack itself, but
- * below 4 GiB while there is room, as every kernel can reach it there. */
+/* Where the initrd goes: as high as possible, so that the kernel has room to unpack itself, but in
+ * the first region of RAM (on a PC below 4 GiB) while there is room, as every kernel can reach it
+ * there. */
 #include "image.h"
 
 #include <errno.h>
@@ -26,32 +27,28 @@ static gpa_t place_below(gpa_t floor, gpa_t end, uint64_t size)
 
 static gpa_t place(const struct boot_job *job, const struct initrd_limits *limits)
 {
-    const gpa_t low_end = memory_low_end(job->board->ram_size);
-    gpa_t start = place_below(limits->floor, limits->ceiling < low_end ? limits->ceiling : low_end,
-                              job->initrd.size);
+    const struct guest_mem_region *ram = guest_mem_region(job->mem, 0);
+    const gpa_t end = ram->gpa + ram->size;
+    gpa_t start =
+        place_below(limits->floor, limits->ceiling < end ? limits->ceiling : end, job->initrd.size);
 
-    if (!start && limits->may_be_above_4g && job->board->ram_size > low_end) {
-        start = place_below(LAYOUT_RAM_HIGH, LAYOUT_RAM_HIGH + (job->board->ram_size - low_end),
-                            job->initrd.size);
+    if (!start && limits->may_be_in_next_ram && guest_mem_region_count(job->mem) > 1) {
+        ram = guest_mem_region(job->mem, 1);
+        start = place_below(ram->gpa, ram->gpa + ram->size, job->initrd.size);
     }
     return start;
 }
 
-/* The RAM that has room for it above @floor, in whole MiB. */
-static uint64_t needed_mib(const struct boot_job *job, gpa_t floor)
-{
-    return (align_up(floor) + align_up(job->initrd.size) + MIB - 1) / MIB;
-}
-
 static int refuse(const struct boot_job *job, const struct initrd_limits *limits)
 {
-    const uint64_t needed = needed_mib(job, limits->floor);
+    const gpa_t ram_start = guest_mem_region(job->mem, 0)->gpa;
+    const uint64_t needed = align_up(limits->floor) - ram_start + align_up(job->initrd.size);
 
-    if (needed <= limits->ceiling / MIB && needed <= LAYOUT_RAM_LOW_MAX / MIB) {
+    if (needed <= limits->ceiling - ram_start) {
         log_error("initrd '%s': its %ju bytes and the kernel need %ju MiB of RAM to start, the "
                   "guest has %ju MiB; give it more with --memory",
-                  job->initrd.path, (uintmax_t)job->initrd.size, (uintmax_t)needed,
-                  (uintmax_t)(job->board->ram_size / MIB));
+                  job->initrd.path, (uintmax_t)job->initrd.size,
+                  (uintmax_t)((needed + MIB - 1) / MIB), (uintmax_t)(job->board->ram_size / MIB));
     } else {
         log_error("initrd '%s': its %ju bytes do not fit between the kernel and 0x%jx, the "
                   "highest address that this kernel takes an initrd at; make it smaller",

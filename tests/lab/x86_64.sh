@@ -1,10 +1,10 @@
 # shellcheck shell=bash disable=SC2034
 # The emulated x86-64 machine of the lab: an AMD CPU with SVM and nested paging,
-# which QEMU's TCG does well enough for Linux's own KVM. Sourced by tests/lab/run;
+# which QEMU's TCG does well enough for Linux's own KVM. Sourced by machine.sh;
 # another architecture is another file with these same names.
 
 lab_packages=(qemu-system-x86)
-lab_archive='' # the build machine's own
+lab_debian=amd64
 lab_kernel=linux-image-amd64 # the cloud kernel has no 9p
 lab_modules=(virtio_pci virtio_console 9pnet_virtio 9p overlay irqbypass ccp kvm kvm-amd tun dummy)
 # Without the last two, a lab of two CPUs hangs in soft lockups after a few guests.
@@ -12,8 +12,3 @@ lab_module_options='kvm-amd.ko npt=1 vgif=0 vls=0'
 lab_console=ttyS0
 lab_append='mitigations=off'
 lab_qemu=(qemu-system-x86_64 -M q35 -cpu "${LABCPU:-max}" -vga none)
-
-# Sets $lab_root: the folder that the lab's root is made of.
-lab_find_root() {
-    lab_root=/
-}

@@ -6,6 +6,7 @@
 #   launch OPTION...                boots it and waits; sets $status; console and log are files
 #   start OPTION...                 the same, but goes on; `finish` waits
 #   expect_status N, expect_console REGEX, expect_outcome WORD
+#   only_on ARCH                    skips the case elsewhere
 
 kernel=$FILES/vmlinuz-cloud
 base=$FILES/initrd-cloud
@@ -22,6 +23,11 @@ fail() {
 skip() {
     echo "$*"
     exit 77
+}
+
+# For what no other architecture has.
+only_on() { # x86_64|aarch64
+    [[ $(uname -m) == "$1" ]] || skip "this is of $1 only"
 }
 
 # Reads the guest's script from stdin. The first and last lines it prints show

@@ -1,0 +1,22 @@
+# shellcheck shell=bash disable=SC2034
+# Which emulated machine, and what its root is made of. Sourced by tests/lab/run
+# and by tests/linux/run, after tools/lib.sh.
+
+# What the linux suite's cases call, and a shell to type in.
+lab_root_packages=(bash busybox-static coreutils cpio curl dash diffutils e2fsprogs findutils fio
+    grep iperf3 iproute2 iputils-ping kexec-tools kmod mawk passt procps sed socat util-linux)
+
+# Sets what ARCH.sh says, and
+#   lab_archive  where Debian packages for it come from (tools/foreign.sh): nothing on
+#                a build machine of that architecture, whose own archive serves
+#   lab_root     the folder its root is made of: / there, else a small Debian, unpacked
+#                in the cache, as the build machine's programs are of no use
+lab_find() { # ARCH
+    # shellcheck source=x86_64.sh
+    . "${BASH_SOURCE[0]%/*}/$1.sh"
+    lab_archive='' lab_root=/
+    [[ $(uname -m) != "$1" ]] || return 0
+    lab_archive=bookworm-$lab_debian
+    lab_root=$(foreign_tree "$lab_archive" root "${lab_root_packages[@]}") ||
+        die "the programs of the $1 lab could not be downloaded, and are not cached"
+}
