@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/* arm64's Image (Linux: Documentation/arch/arm64/booting.rst).
+/* arm64's Image (Linux: Documentation/arch/arm64/booting.rst), which has no code to unpack itself:
+ * as it is, compressed, or as an EFI zboot image, an EFI program with a compressed Image inside
+ * (Linux: drivers/firmware/efi/libstub/zboot-header.S).
+ *
+ * A compressed one is unpacked to where it most probably belongs; what its header says is known
+ * only then.
  *
  * From the start of RAM up there are the kernel with what its header asks for behind it, the device
  * tree in 2 MiB of its own, and at the end of RAM the initrd. */
@@ -12,6 +17,7 @@
 #include "boot/fdt.h"
 #include "host/log.h"
 #include "mem/layout.h"
+#include "unpack.h"
 
 enum { HEADER_MAGIC = 0x644d5241 }; /* "ARM\x64" */
 enum { FLAG_BIG_ENDIAN = 1 };
@@ -31,6 +37,17 @@ struct image_header {
 };
 static_assert(sizeof(struct image_header) == 64, "as in booting.rst");
 
+/* How an EFI zboot image begins. */
+struct zboot_header {
+    char mz[4];
+    char magic[4]; /* "zimg" */
+    uint32_t payload_offset;
+    uint32_t payload_size;
+    uint32_t reserved[2];
+    char compression[32]; /* its name */
+};
+static_assert(offsetof(struct zboot_header, compression) == 24, "as in zboot-header.S");
+
 struct placement {
     struct boot_range kernel;
     gpa_t fdt;
@@ -49,14 +66,33 @@ static struct image_header header_of(const struct boot_file *file)
     return header;
 }
 
-static bool arm64_image_recognises(const struct boot_file *file)
+static bool is_plain(const struct boot_file *file)
 {
     return header_of(file).magic == HEADER_MAGIC;
+}
+
+static bool is_zboot(const struct boot_file *file)
+{
+    return memcmp(file->head, "MZ", 2) == 0 && memcmp(file->head + 4, "zimg", 4) == 0;
+}
+
+static bool arm64_image_recognises(const struct boot_file *file)
+{
+    enum unpack_format format;
+
+    return is_plain(file) || is_zboot(file) || unpack_recognise(file->head, &format);
 }
 
 static int refuse(const struct boot_file *file, const char *why)
 {
     log_error("kernel '%s': %s", file->path, why);
+    return -ENOEXEC;
+}
+
+static int refuse_cut_off(const struct boot_file *file)
+{
+    log_error("kernel '%s': cut off: it has %ju bytes, and more belong to it; get it anew",
+              file->path, (uintmax_t)file->size);
     return -ENOEXEC;
 }
 
@@ -101,6 +137,113 @@ static int choose_places(const struct boot_job *job, const struct image_header *
     return 0;
 }
 
+/* --- the kernel --- */
+
+static int load_plain(const struct boot_job *job, struct placement *places)
+{
+    const struct image_header header = header_of(&job->kernel);
+    int err = check_header(&job->kernel, &header);
+
+    if (!err)
+        err = choose_places(job, &header, job->kernel.size, places);
+    if (err)
+        return err;
+    return boot_file_load(&job->kernel, 0, job->kernel.size, job, places->kernel.start);
+}
+
+static int find_zboot_payload(const struct boot_file *file, enum unpack_format *format,
+                              struct unpack_input *ret)
+{
+    struct zboot_header header;
+
+    memcpy(&header, file->head, sizeof(header));
+    header.compression[sizeof(header.compression) - 1] = '\0';
+    if (!strcmp(header.compression, "gzip")) {
+        *format = UNPACK_GZIP;
+    } else if (!strcmp(header.compression, "zstd")) {
+        *format = UNPACK_ZSTD;
+    } else {
+        log_error("kernel '%s': an EFI zboot image compressed with '%s', and only gzip and zstd "
+                  "can be unpacked; take the Image it was made from",
+                  file->path, header.compression);
+        return -ENOEXEC;
+    }
+    if (header.payload_offset > file->size ||
+        header.payload_size > file->size - header.payload_offset)
+        return refuse_cut_off(file);
+    *ret = (struct unpack_input){ file->fd, header.payload_offset, header.payload_size };
+    return 0;
+}
+
+static int find_packed(const struct boot_file *file, enum unpack_format *format,
+                       struct unpack_input *ret)
+{
+    if (is_zboot(file))
+        return find_zboot_payload(file, format, ret);
+    *ret = (struct unpack_input){ file->fd, 0, file->size };
+    return unpack_recognise(file->head, format) ? 0 : -ENOEXEC;
+}
+
+static int refuse_unpacking(const struct boot_job *job, int err, uint64_t capacity)
+{
+    const char *path = job->kernel.path;
+
+    switch (err) {
+    case -EFBIG:
+        if (capacity > UNPACK_MAX)
+            return refuse(&job->kernel, "unpacks to more than 1 GiB, so it is no kernel");
+        log_error("kernel '%s': unpacks to more than the guest's memory, %ju MiB; give it more "
+                  "with --memory",
+                  path, (uintmax_t)(job->board->ram_size / MIB));
+        return -ENOMEM;
+    case -ENODATA:
+        return refuse_cut_off(&job->kernel);
+    case -EBADMSG:
+        return refuse(&job->kernel, "damaged: it cannot be unpacked; get it anew");
+    default:
+        return log_errno(err, "kernel '%s': unpack", path);
+    }
+}
+
+static int unpack_kernel(const struct boot_job *job, void *start, uint64_t capacity, size_t *ret)
+{
+    struct unpack_input input;
+    enum unpack_format format;
+    int err = find_packed(&job->kernel, &format, &input);
+
+    if (err)
+        return err;
+    err = unpack(format, &input, start, capacity, ret);
+    return err ? refuse_unpacking(job, err, capacity) : 0;
+}
+
+static int load_packed(const struct boot_job *job, struct placement *places)
+{
+    const struct guest_mem_region *ram = guest_mem_region(job->mem, 0);
+    const gpa_t start = align_up(ram->gpa, KERNEL_ALIGN);
+    struct image_header header = { 0 };
+    size_t size;
+
+    if (start - ram->gpa >= ram->size)
+        return refuse_small_ram(job, start - ram->gpa + KERNEL_ALIGN);
+    uint8_t *host = ram->host + (start - ram->gpa);
+    int err = unpack_kernel(job, host, ram->size - (start - ram->gpa), &size);
+    if (err)
+        return err;
+    if (size >= sizeof(header))
+        memcpy(&header, host, sizeof(header));
+    if (header.magic != HEADER_MAGIC)
+        return refuse(&job->kernel, "compressed, and what is inside is no arm64 Image");
+    err = check_header(&job->kernel, &header);
+    if (!err)
+        err = choose_places(job, &header, size, places);
+    if (!err && places->kernel.start != start)
+        memmove(host + (places->kernel.start - start), host, size);
+    return err;
+}
+
+/* --- all of it --- */
+
 static int write_fdt(const struct boot_job *job, gpa_t gpa, const struct boot_range *initrd)
 {
     const struct fdt_params params = {
@@ -116,32 +259,27 @@ static int write_fdt(const struct boot_job *job, gpa_t gpa, const struct boot_ra
     return len < 0 ? log_errno(len, "device tree for %u CPUs", job->board->cpu_count) : 0;
 }
 
-static int load_parts(const struct boot_job *job, const struct placement *places)
+static int load_rest(const struct boot_job *job, const struct placement *places)
 {
     const struct initrd_limits limits = {
         .floor = places->fdt + FDT_SIZE_MAX,
         .ceiling = (places->kernel.start & ~(INITRD_WINDOW_ALIGN - 1)) + INITRD_WINDOW_SIZE,
     };
     struct boot_range initrd;
-    int err = cmdline_check(job, BOOT_CMDLINE_MAX_DEFAULT);
+    int err = initrd_load(job, &limits, &initrd);
 
-    if (!err)
-        err = boot_file_load(&job->kernel, 0, job->kernel.size, job, places->kernel.start);
-    if (!err)
-        err = initrd_load(job, &limits, &initrd);
     return err ? err : write_fdt(job, places->fdt, &initrd);
 }
 
 static int arm64_image_load(const struct boot_job *job, struct cpu_entry *ret)
 {
-    const struct image_header header = header_of(&job->kernel);
     struct placement places;
-    int err = check_header(&job->kernel, &header);
+    int err = cmdline_check(job, BOOT_CMDLINE_MAX_DEFAULT);
 
     if (!err)
-        err = choose_places(job, &header, job->kernel.size, &places);
+        err = is_plain(&job->kernel) ? load_plain(job, &places) : load_packed(job, &places);
     if (!err)
-        err = load_parts(job, &places);
+        err = load_rest(job, &places);
     if (err)
         return err;
     *ret = (struct cpu_entry){

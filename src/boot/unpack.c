@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Unpacks gzip (RFC 1952) with zlib and Zstandard (RFC 8878) with libzstd.
+ *
+ * Both write straight to where the result is to be. zstd would otherwise keep what it wrote last
+ * (its window) in memory of its own, up to 128 MiB of it. */
+#include "unpack.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ZSTD_STATIC_LINKING_ONLY /* for ZSTD_d_stableOutBuffer: we link an archive */
+#include <zlib.h>
+#include <zstd.h>
+#include <zstd_errors.h>
+
+#include "host/fd.h"
+
+enum { MAGIC_SIZE = 4, READ_SIZE = 64 << 10 };
+enum { GZIP_WINDOW_BITS = 15, GZIP_FORMAT = 16 };
+
+static const uint8_t gzip_magic[] = { 0x1f, 0x8b, 8 }; /* the last one: deflate */
+
+/* The compressed data, piece by piece. */
+struct reader {
+    int fd;
+    uint64_t offset, left; /* of what was not yet read from the file */
+    size_t start, end;     /* of what was, and is not used */
+    uint8_t bytes[READ_SIZE];
+};
+
+/* Fills the buffer up behind what it still holds. Returns 0 or -errno. */
+static int reader_fill(struct reader *reader)
+{
+    memmove(reader->bytes, reader->bytes + reader->start, reader->end - reader->start);
+    reader->end -= reader->start;
+    reader->start = 0;
+    size_t len = READ_SIZE - reader->end;
+    if (len > reader->left)
+        len = (size_t)reader->left;
+    int err = fd_pread_full(reader->fd, reader->bytes + reader->end, len, (off_t)reader->offset);
+    if (err)
+        return err;
+    reader->end += len;
+    reader->offset += len;
+    reader->left -= len;
+    return 0;
+}
+
+/* Makes sure that there is something to use. Returns 0, -ENODATA at the end, or -errno. */
+static int reader_need(struct reader *reader)
+{
+    int err = reader->start == reader->end ? reader_fill(reader) : 0;
+
+    return !err && reader->start == reader->end ? -ENODATA : err;
+}
+
+static bool is_zstd(const uint8_t head[MAGIC_SIZE])
+{
+    const uint32_t magic =
+        (uint32_t)head[3] << 24 | (uint32_t)head[2] << 16 | head[1] << 8 | head[0];
+
+    return magic == ZSTD_MAGICNUMBER;
+}
+
+static bool is_skippable(const uint8_t head[MAGIC_SIZE])
+{
+    return (head[0] & 0xf0) == 0x50 && head[1] == 0x2a && head[2] == 0x4d && head[3] == 0x18;
+}
+
+bool unpack_recognise(const uint8_t head[MAGIC_SIZE], enum unpack_format *ret)
+{
+    bool is_gzip = memcmp(head, gzip_magic, sizeof(gzip_magic)) == 0;
+
+    if (is_gzip)
+        *ret = UNPACK_GZIP;
+    else if (is_zstd(head))
+        *ret = UNPACK_ZSTD;
+    return is_gzip || is_zstd(head);
+}
+
+/* Behind a member or frame: whether another one begins. Returns 0 or -errno. */
+static int find_next(struct reader *reader, enum unpack_format format, bool *ret)
+{
+    static const uint8_t none[MAGIC_SIZE];
+    int err = reader->end - reader->start < MAGIC_SIZE ? reader_fill(reader) : 0;
+
+    if (err)
+        return err;
+    const uint8_t *head =
+        reader->end - reader->start < MAGIC_SIZE ? none : reader->bytes + reader->start;
+    *ret = format == UNPACK_GZIP ? memcmp(head, gzip_magic, sizeof(gzip_magic)) == 0
+                                 : is_zstd(head) || is_skippable(head);
+    return 0;
+}
+
+/* Unpacks what is there. Returns 1 at the end of a member, 0 if it goes on, or -errno. */
+static int gzip_step(z_stream *stream, struct reader *reader)
+{
+    stream->next_in = reader->bytes + reader->start;
+    stream->avail_in = (uInt)(reader->end - reader->start);
+    int result = inflate(stream, Z_NO_FLUSH);
+    reader->start = reader->end - stream->avail_in;
+    switch (result) {
+    case Z_OK:
+        return 0;
+    case Z_STREAM_END:
+        return 1;
+    case Z_BUF_ERROR: /* it needs what there is none of */
+        return stream->avail_out ? 0 : -EFBIG;
+    case Z_MEM_ERROR:
+        return -ENOMEM;
+    default:
+        return -EBADMSG;
+    }
+}
+
+static int gzip_members(z_stream *stream, struct reader *reader)
+{
+    bool again = true;
+    int err = 0;
+
+    while (!err && again) {
+        err = reader_need(reader);
+        if (!err)
+            err = gzip_step(stream, reader);
+        if (err == 1) {
+            err = find_next(reader, UNPACK_GZIP, &again);
+            if (!err && again && inflateReset(stream) != Z_OK)
+                err = -ENOMEM;
+        }
+    }
+    return err;
+}
+
+static int unpack_gzip(struct reader *reader, void *buf, size_t capacity, size_t *ret)
+{
+    z_stream stream = { .next_out = buf, .avail_out = (uInt)capacity };
+
+    if (inflateInit2(&stream, GZIP_WINDOW_BITS + GZIP_FORMAT) != Z_OK)
+        return -ENOMEM;
+    int err = gzip_members(&stream, reader);
+    (void)inflateEnd(&stream);
+    if (!err)
+        *ret = capacity - stream.avail_out;
+    return err;
+}
+
+/* As gzip_step(), for a frame. */
+static int zstd_step(ZSTD_DCtx *context, struct reader *reader, ZSTD_outBuffer *out)
+{
+    ZSTD_inBuffer in = { reader->bytes + reader->start, reader->end - reader->start, 0 };
+    size_t result = ZSTD_decompressStream(context, out, &in);
+
+    reader->start += in.pos;
+    if (!ZSTD_isError(result))
+        return result == 0;
+    switch (ZSTD_getErrorCode(result)) {
+    case ZSTD_error_dstSize_tooSmall:
+        return -EFBIG;
+    case ZSTD_error_memory_allocation:
+        return -ENOMEM;
+    default:
+        return -EBADMSG;
+    }
+}
+
+static int zstd_frames(ZSTD_DCtx *context, struct reader *reader, ZSTD_outBuffer *out)
+{
+    bool again = true;
+    int err = 0;
+
+    while (!err && again) {
+        err = reader_need(reader);
+        if (!err)
+            err = zstd_step(context, reader, out);
+        if (err == 1)
+            err = find_next(reader, UNPACK_ZSTD, &again);
+    }
+    return err;
+}
+
+static int unpack_zstd(struct reader *reader, void *buf, size_t capacity, size_t *ret)
+{
+    ZSTD_outBuffer out = { buf, capacity, 0 };
+    ZSTD_DCtx *context = ZSTD_createDCtx();
+    int err = -ENOMEM;
+
+    if (context && !ZSTD_isError(ZSTD_DCtx_setParameter(context, ZSTD_d_stableOutBuffer, 1)))
+        err = zstd_frames(context, reader, &out);
+    (void)ZSTD_freeDCtx(context);
+    if (!err)
+        *ret = out.pos;
+    return err;
+}
+
+int unpack(enum unpack_format format, const struct unpack_input *in, void *buf, size_t capacity,
+           size_t *ret)
+{
+    AUTO_FREE struct reader *reader = malloc(sizeof(*reader));
+
+    if (!reader)
+        return -ENOMEM;
+    reader->fd = in->fd;
+    reader->offset = in->offset;
+    reader->left = in->size;
+    reader->start = reader->end = 0;
+    if (capacity > UNPACK_MAX)
+        capacity = UNPACK_MAX;
+    return format == UNPACK_GZIP ? unpack_gzip(reader, buf, capacity, ret)
+                                 : unpack_zstd(reader, buf, capacity, ret);
+}
