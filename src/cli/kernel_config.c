@@ -4,14 +4,13 @@
  *   1. a vmlinux may have it inside (IKCONFIG=y): gzip'ed, between IKCFG_ST and IKCFG_ED
  *   2. beside the image: config-RELEASE, config (a folder of modules), or the .config of the tree
  *      that it was built in
- *   3. a bzImage has a vmlinux inside, compressed: unpacked, then as 1
+ *   3. an image has a kernel inside, compressed (on x86-64 a vmlinux): unpacked, then as 1
  *   4. installed for its release: /boot/config-RELEASE, /usr/lib/modules/RELEASE/config
  *
  * Unpacking is left to the programs that every distribution has (gzip, xz, zstd ...): six formats
  * are not worth their code in hutch for a verb that is used now and then. */
 #include "kernel_config.h"
 
-#include <asm/bootparam.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -28,8 +27,9 @@
 #include "host/fd.h"
 #include "host/log.h"
 #include "host/program.h"
+#include "kernel_image.h"
 
-enum { CONFIG_TEXT_MAX = 16 << 20, HEADER_OFFSET = 0x1f1, SETUP_SECTOR = 512 };
+enum { CONFIG_TEXT_MAX = 16 << 20 };
 #define UNPACKED_MAX (UINT64_C(2) << 30)
 
 /* A file, mapped to be read. */
@@ -129,18 +129,7 @@ static int read_ikconfig(const struct image *image, char **ret)
     return err;
 }
 
-/* The header of a bzImage with the boot protocol 2.08 or later, which tells about the payload. */
-static bool read_header(const struct image *image, struct setup_header *ret)
-{
-    const uint32_t magic = 0x53726448; /* "HdrS" */
-
-    if (image->len < HEADER_OFFSET + sizeof(*ret))
-        return false;
-    memcpy(ret, image->data + HEADER_OFFSET, sizeof(*ret));
-    return ret->header == magic && ret->version >= 0x208;
-}
-
-/* What the compressed vmlinux inside a bzImage is unpacked with, or NULL. */
+/* What the kernel inside an image is unpacked with, or NULL. */
 static const char *const *payload_program(const uint8_t *data, size_t len)
 {
     static const struct {
@@ -169,19 +158,14 @@ static const char *const *payload_program(const uint8_t *data, size_t len)
 
 static int read_payload_ikconfig(const struct image *image, char **ret)
 {
-    struct setup_header header;
     struct image inside = { 0 };
+    size_t len, offset = kernel_image_payload(image->data, image->len, &len);
 
-    if (!read_header(image, &header))
+    if (!len)
         return -ENOENT;
-    uint64_t sectors = header.setup_sects ? header.setup_sects : 4;
-    uint64_t offset = (sectors + 1) * SETUP_SECTOR + header.payload_offset;
-    if (offset >= image->len || header.payload_length > image->len - offset)
-        return -ENOENT;
-
     const uint8_t *payload = image->data + offset;
-    const char *const *argv = payload_program(payload, header.payload_length);
-    AUTO_CLOSE int fd = argv ? unpack(payload, header.payload_length, argv) : -1;
+    const char *const *argv = payload_program(payload, len);
+    AUTO_CLOSE int fd = argv ? unpack(payload, len, argv) : -1;
     int err = fd < 0 ? -ENOENT : image_map(fd, &inside);
     if (!err)
         err = read_ikconfig(&inside, ret);
@@ -189,21 +173,11 @@ static int read_payload_ikconfig(const struct image *image, char **ret)
     return err;
 }
 
-/* Where the release begins in a bzImage, as its header says; else the image's end. */
-static size_t header_release_offset(const struct image *image)
-{
-    struct setup_header header;
-
-    if (read_header(image, &header) && header.kernel_version)
-        return SETUP_SECTOR + (size_t)header.kernel_version;
-    return image->len;
-}
-
-/* The same in any image: a vmlinux has it in its banner, for which it is searched. */
+/* Where the release begins: in an image that does not tell, it is searched for in its banner. */
 static size_t release_offset(const struct image *image)
 {
     static const char banner[] = "Linux version ";
-    size_t offset = header_release_offset(image);
+    size_t offset = kernel_image_release(image->data, image->len);
 
     if (offset < image->len)
         return offset;
@@ -273,7 +247,7 @@ static int read_beside(struct kernel_config *config, const char *path)
     (void)snprintf(names[0], PATH_MAX, "%.3800s/config-%s", dir, config->release);
     (void)snprintf(names[1], PATH_MAX, "%.3800s/config", dir);
     (void)snprintf(names[2], PATH_MAX, "%.3800s/.config", dir);
-    (void)snprintf(names[3], PATH_MAX, "%.3800s/../../../.config", dir); /* arch/x86/boot/ */
+    (void)snprintf(names[3], PATH_MAX, "%.3800s/../../../.config", dir); /* arch/.../boot/ */
     return read_first(config, names, 4);
 }
 
@@ -327,7 +301,7 @@ int kernel_config_peek(const char *path, struct kernel_config *ret)
 
     if (err)
         return err;
-    find_release(path, &image, header_release_offset(&image), config.release,
+    find_release(path, &image, kernel_image_release(image.data, image.len), config.release,
                  sizeof(config.release));
     image_unmap(&image);
     err = read_beside(&config, path);
