@@ -86,15 +86,32 @@ static inline void rig_note_batch(void *ctx)
         loop_stop(rig->loop);
 }
 
-static inline void rig_open(struct rig *rig, const struct block_file_params *params)
+static inline void rig_attach(struct rig *rig, struct block_backend *backend)
 {
     struct block_events events = { .batch_done = rig_note_batch, .ctx = rig };
 
     memset(rig, 0, sizeof(*rig));
+    rig->backend = backend;
     pthread_mutex_init(&rig->guard, NULL);
     assert_int_equal(loop_create(&rig->loop), 0);
-    assert_int_equal(block_file_open(params, &rig->backend), 0);
     assert_int_equal(rig->backend->ops->attach(rig->backend, rig->loop, &rig->guard, &events), 0);
+}
+
+static inline void rig_open(struct rig *rig, const struct block_file_params *params)
+{
+    struct block_backend *backend;
+
+    assert_int_equal(block_file_open(params, &backend), 0);
+    rig_attach(rig, backend);
+}
+
+/* Ends all but the back-end, which is returned. */
+static inline struct block_backend *rig_detach(struct rig *rig)
+{
+    rig->backend->ops->detach(rig->backend);
+    loop_destroy(rig->loop);
+    pthread_mutex_destroy(&rig->guard);
+    return rig->backend;
 }
 
 static inline void rig_close(struct rig *rig)

@@ -68,6 +68,18 @@ static inline void harness_attach(struct harness *harness, struct net_backend *b
     assert_int_equal(backend->ops->attach(backend, harness->loop, &harness->guard, &events), 0);
 }
 
+/* The card and its loop go, as in a reboot, and the back-end gets new ones. */
+static inline void harness_replace_card(struct harness *harness)
+{
+    struct net_backend *backend = harness->backend;
+
+    backend->ops->detach(backend);
+    loop_destroy(harness->loop);
+    pthread_mutex_destroy(&harness->guard);
+    harness_init(harness);
+    harness_attach(harness, backend);
+}
+
 static inline void harness_fini(struct harness *harness)
 {
     net_backend_destroy(harness->backend);

@@ -533,6 +533,53 @@ static void requests_under_way_are_waited_for_when_a_disk_goes(void **state)
     }
 }
 
+/* A device goes with requests under way, and the memory that they are in. */
+static struct block_backend *leave_for_another(struct rig *rig)
+{
+    const size_t len = IMAGE_SIZE / 2;
+    struct job *jobs = calloc(MAX_REQUESTS, sizeof(*jobs));
+    uint8_t *buf = malloc(len);
+
+    assert_true(jobs && buf);
+    memset(buf, 0x77, len);
+    for (unsigned i = 0; i < MAX_REQUESTS; i++) {
+        job_init(&jobs[i], i % 2 ? BLOCK_READ : BLOCK_WRITE, IMAGE_SIZE - len, buf, len);
+        rig_submit(rig, &jobs[i]);
+        if (i == MAX_REQUESTS / 2)
+            rig_flush(rig);
+    }
+    unsigned outstanding = rig->outstanding;
+    struct block_backend *backend = rig_detach(rig);
+
+    assert_int_equal(rig->outstanding, outstanding);
+    free(buf);
+    free(jobs);
+    return backend;
+}
+
+static void check_lives(struct rig *rig)
+{
+    for (int lives = 0; lives < 3; lives++) {
+        uint8_t out[SECTOR_SIZE], in[SECTOR_SIZE];
+
+        memset(out, lives, sizeof(out));
+        assert_int_equal(rig_do(rig, BLOCK_WRITE, 4096, out, sizeof(out)), 0);
+        rig_attach(rig, leave_for_another(rig));
+        assert_int_equal(open_file(image, false), -EAGAIN); /* the lock is as it was */
+        assert_int_equal(rig_do(rig, BLOCK_READ, 4096, in, sizeof(in)), 0);
+        assert_memory_equal(in, out, sizeof(in));
+        assert_int_equal(rig_do(rig, BLOCK_FLUSH, 0, NULL, 0), 0);
+        assert_int_equal(rig->outstanding, 0);
+    }
+}
+
+static void a_disk_serves_one_device_after_the_other(void **state)
+{
+    (void)state;
+    with_each_engine(BLOCK_CACHE_WRITEBACK, check_lives);
+    with_each_engine(BLOCK_CACHE_NONE, check_lives);
+}
+
 /* Makes a system call fail, as Docker's seccomp profile does with io_uring_setup(). */
 static bool forbid(unsigned syscall_number, unsigned error)
 {
@@ -633,6 +680,46 @@ static void an_unused_disk_has_no_threads(void **state)
     assert_int_equal(count_threads(), before);
 }
 
+static void a_disk_without_a_device_has_no_threads(void **state)
+{
+    struct block_file_params params = { .path = image, .engine = BLOCK_ENGINE_THREADS };
+    unsigned before = count_threads();
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, &params);
+    assert_int_equal(rig_do(&rig, BLOCK_FLUSH, 0, NULL, 0), 0);
+    assert_true(count_threads() > before);
+
+    struct block_backend *backend = rig_detach(&rig);
+
+    assert_int_equal(count_threads(), before);
+    block_backend_destroy(backend);
+}
+
+static void a_file_in_memory_serves_one_device_after_the_other(void **state)
+{
+    char path[64];
+    int memory = memfd_create("disk", MFD_CLOEXEC);
+    struct block_file_params params = { .path = path };
+    uint8_t out[SECTOR_SIZE] = { 1 }, in[SECTOR_SIZE];
+    struct job job;
+    struct rig rig;
+    (void)state;
+    assert_int_equal(ftruncate(memory, IMAGE_SIZE), 0);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", memory);
+    rig_open(&rig, &params);
+    job_init(&job, BLOCK_WRITE, 0, out, sizeof(out));
+    rig_submit(&rig, &job);
+
+    rig_attach(&rig, rig_detach(&rig));
+
+    assert_int_equal(rig_do(&rig, BLOCK_READ, 0, in, sizeof(in)), 0);
+    assert_int_equal(in[0], 0);
+    assert_int_equal(job.err, 1); /* nobody has done it, nor said so */
+    rig_close(&rig);
+    close(memory);
+}
+
 static void a_file_in_memory_needs_no_thread(void **state)
 {
     char path[64];
@@ -687,9 +774,12 @@ int main(void)
         cmocka_unit_test_setup(a_host_without_room_is_an_error_and_no_more, make_image),
         cmocka_unit_test_setup(threads_survive_the_file_size_limit_without_help, make_image),
         cmocka_unit_test_setup(requests_under_way_are_waited_for_when_a_disk_goes, make_image),
+        cmocka_unit_test_setup(a_disk_serves_one_device_after_the_other, make_image),
         cmocka_unit_test_setup(threads_take_over_where_io_uring_is_forbidden, make_image),
         cmocka_unit_test_setup(threads_take_over_when_the_kernel_takes_no_entries, make_image),
         cmocka_unit_test_setup(an_unused_disk_has_no_threads, make_image),
+        cmocka_unit_test_setup(a_disk_without_a_device_has_no_threads, make_image),
+        cmocka_unit_test(a_file_in_memory_serves_one_device_after_the_other),
         cmocka_unit_test(a_file_in_memory_needs_no_thread),
     };
 

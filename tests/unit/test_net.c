@@ -139,6 +139,21 @@ static void offers_offloads_pairs_and_mtu(void **state)
     assert_int_equal(bench->vdev->queue_count, 5);
 }
 
+static void a_card_on_a_lost_link_starts_with_its_link_down(void **state)
+{
+    struct bench *bench = *state;
+    struct net_params params = { .name = "network 'wire'",
+                                 .mem = bench->driver.mem,
+                                 .loop = bench->driver.loop,
+                                 .backend = &bench->wire.base };
+    wire_init(&bench->wire, 0, 1);
+    bench->wire.base.link_was_lost = true;
+    assert_int_equal(net_create(&params, &bench->vdev), 0);
+    driver_attach(&bench->driver, bench->vdev);
+
+    assert_int_equal(le16toh(read_config(bench).status), 0);
+}
+
 static void refuses_an_mtu_or_pairs_out_of_range(void **state)
 {
     struct bench *bench = *state;
@@ -1160,6 +1175,7 @@ int main(void)
         TEST(tells_its_address_link_pairs_and_mtu),
         TEST(offers_what_the_backend_can_do_and_no_more),
         TEST(offers_offloads_pairs_and_mtu),
+        TEST(a_card_on_a_lost_link_starts_with_its_link_down),
         TEST(refuses_an_mtu_or_pairs_out_of_range),
         TEST(tells_the_backend_the_drivers_choice),
         TEST(wants_no_segmentation_without_checksums),

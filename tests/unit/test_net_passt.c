@@ -120,18 +120,15 @@ static pid_t passt_pid(void)
 
 /* --- what passt does for a guest --- */
 
-static void answers_who_has(void **state)
+static void ask_who_has(struct fixture *fixture)
 {
-    struct fixture *fixture = *state;
     const uint8_t question[42] = {
         0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02, 0x11, 0x22, 0x33, 0x44,
         0x55, 0x08, 0x06, 0,    1,    8,    0,    6,    4,    0,    1, /* a request, for IPv4 */
         0x02, 0x11, 0x22, 0x33, 0x44, 0x55, 10,   99,   0,    2,       /* from 10.99.0.2 */
         0,    0,    0,    0,    0,    0,    10,   99,   0,    1,       /* who has 10.99.0.1? */
     };
-    require_passt();
 
-    start(fixture, 0);
     assert_int_equal(harness_send(&fixture->harness, 0, NULL, question, sizeof(question)), 0);
     assert_int_equal(harness_receive(&fixture->harness, 0, fixture->bytes, SPACE),
                      HARNESS_HEADER + sizeof(question));
@@ -139,6 +136,15 @@ static void answers_who_has(void **state)
     assert_memory_equal(answer, guest_mac, sizeof(guest_mac));
     assert_int_equal(answer[21], 2); /* a reply */
     assert_memory_equal(answer + 28, question + 38, 4);
+}
+
+static void answers_who_has(void **state)
+{
+    struct fixture *fixture = *state;
+    require_passt();
+
+    start(fixture, 0);
+    ask_who_has(fixture);
 }
 
 /* A DHCPDISCOVER in an Ethernet frame. Returns its length. */
@@ -245,6 +251,55 @@ static void its_death_amid_traffic_takes_the_link_down_once(void **state)
         harness->backend->ops->set_receiving(harness->backend, 0, true);
         harness_run(harness, 20);
     }
+    assert_int_equal(harness->links_lost, 1);
+}
+
+static void the_next_card_has_the_same_passt(void **state)
+{
+    struct fixture *fixture = *state;
+    require_passt();
+
+    start(fixture, 0);
+    pid_t pid = passt_pid();
+    harness_replace_card(&fixture->harness);
+
+    assert_int_equal(passt_pid(), pid);
+    ask_who_has(fixture);
+}
+
+static void a_death_is_told_to_one_card_only(void **state)
+{
+    struct fixture *fixture = *state;
+    struct harness *harness = &fixture->harness;
+    require_passt();
+
+    start(fixture, 0);
+    assert_int_equal(kill(passt_pid(), SIGKILL), 0);
+    for (int turns = 0; harness->links_lost == 0 && turns < 10; turns++)
+        harness_run(harness, 1000);
+    assert_int_equal(harness->links_lost, 1);
+
+    harness_replace_card(harness);
+
+    harness_run(harness, 50);
+    assert_int_equal(harness->links_lost, 0);
+    assert_true(harness->backend->link_was_lost);
+}
+
+static void a_death_between_two_cards_is_told_to_the_next_one(void **state)
+{
+    struct fixture *fixture = *state;
+    struct harness *harness = &fixture->harness;
+    require_passt();
+
+    start(fixture, 0);
+    harness->backend->ops->detach(harness->backend);
+    assert_int_equal(kill(passt_pid(), SIGKILL), 0);
+
+    harness_replace_card(harness);
+
+    for (int turns = 0; harness->links_lost == 0 && turns < 10; turns++)
+        harness_run(harness, 1000);
     assert_int_equal(harness->links_lost, 1);
 }
 
@@ -383,6 +438,9 @@ int main(void)
         TEST(leaves_no_socket_behind),
         TEST(its_death_takes_the_link_down),
         TEST(its_death_amid_traffic_takes_the_link_down_once),
+        TEST(the_next_card_has_the_same_passt),
+        TEST(a_death_is_told_to_one_card_only),
+        TEST(a_death_between_two_cards_is_told_to_the_next_one),
         TEST(does_not_outlive_us_if_we_are_killed),
         TEST(says_how_to_install_it),
         TEST(says_that_user_namespaces_are_forbidden),

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -347,6 +348,108 @@ static void a_peer_that_never_stops_is_not_asked_when_the_card_is_full(void **st
     assert_int_equal(fixture->harness.can_receive[0], 0);
 }
 
+/* --- one card after the other --- */
+
+static void the_next_card_gets_no_frames_of_the_one_before(void **state)
+{
+    struct fixture *fixture = *state;
+
+    for (unsigned i = 0; i < 3; i++)
+        peer_send(fixture, fixture->frame, 60);
+    assert_true(harness_receive(&fixture->harness, 0, fixture->bytes, SPACE) > 0);
+
+    harness_replace_card(&fixture->harness);
+
+    harness_run(&fixture->harness, 10);
+    assert_int_equal(fixture->harness.can_receive[0], 0);
+    peer_send(fixture, fixture->frame, 70);
+    assert_int_equal(harness_receive(&fixture->harness, 0, fixture->bytes, SPACE),
+                     HARNESS_HEADER + 70);
+}
+
+static void a_frame_that_is_half_received_goes_to_the_next_card(void **state)
+{
+    struct fixture *fixture = *state;
+
+    fill_pattern(fixture->frame, 100, 3);
+    peer_write(fixture, "\0\0\0\x64", 4);
+    peer_write(fixture, fixture->frame, 30);
+    assert_int_equal(harness_try_receive(&fixture->harness, 0, fixture->bytes, SPACE), -EAGAIN);
+
+    harness_replace_card(&fixture->harness);
+
+    peer_write(fixture, fixture->frame + 30, 70);
+    assert_int_equal(harness_receive(&fixture->harness, 0, fixture->bytes, SPACE),
+                     HARNESS_HEADER + 100);
+    assert_memory_equal(fixture->bytes + HARNESS_HEADER, fixture->frame, 100);
+}
+
+static void a_frame_that_is_half_sent_is_sent_to_its_end(void **state)
+{
+    struct fixture *fixture = *state;
+    struct harness *harness = &fixture->harness;
+    const struct timeval patience = { .tv_sec = HARNESS_PATIENCE_MS / 1000 };
+    const size_t len = 60000;
+    unsigned sent = 0;
+
+    assert_int_equal(
+        setsockopt(fixture->peer, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+    fill_pattern(fixture->frame, len, 5);
+    while (harness_send(harness, 0, NULL, fixture->frame, len) == 0)
+        sent++;
+
+    harness_replace_card(harness);
+
+    memset(fixture->frame, 0, len); /* the guest's memory is gone, too */
+    for (unsigned i = 0; i < sent; i++) {
+        uint32_t length;
+
+        harness_run(harness, 1);
+        peer_read(fixture, &length, sizeof(length));
+        harness_run(harness, 1);
+        assert_int_equal(ntohl(length), len);
+        peer_read(fixture, fixture->bytes, len);
+        fill_pattern(fixture->frame, len, 5);
+        assert_memory_equal(fixture->bytes, fixture->frame, len);
+    }
+    assert_int_equal(harness_send(harness, 0, NULL, fixture->frame, 60), 0);
+}
+
+static void a_lost_link_stays_lost_for_the_next_card(void **state)
+{
+    struct fixture *fixture = *state;
+    struct harness *harness = &fixture->harness;
+
+    fd_close(&fixture->peer);
+    wait_for_loss(fixture);
+
+    harness_replace_card(harness);
+
+    assert_true(harness->backend->link_was_lost);
+    harness->backend->ops->set_receiving(harness->backend, 0, true);
+    harness_run(harness, 10);
+    assert_int_equal(harness->links_lost, 0); /* it can see that by itself */
+    assert_int_equal(harness_send(harness, 0, NULL, fixture->frame, 60), -ENOTCONN);
+}
+
+static void a_loss_that_no_card_was_told_of_is_told_to_the_next_one(void **state)
+{
+    struct fixture *fixture = *state;
+    struct harness *harness = &fixture->harness;
+
+    peer_send(fixture, fixture->frame, 60);
+    peer_write(fixture, "\0\0\0\0", 4); /* a frame of no bytes */
+    assert_true(harness_receive(harness, 0, fixture->bytes, SPACE) > 0);
+    assert_int_equal(harness_try_receive(harness, 0, fixture->bytes, SPACE), -ENOTCONN);
+    assert_int_equal(harness->links_lost, 0);
+
+    harness_replace_card(harness);
+
+    assert_false(harness->backend->link_was_lost);
+    harness_run(harness, HARNESS_PATIENCE_MS);
+    assert_int_equal(harness->links_lost, 1);
+}
+
 /* --- opening --- */
 
 static void refuses_what_is_no_stream_socket(void **state)
@@ -421,6 +524,11 @@ int main(void)
         TEST(the_longest_length_that_can_be_said_takes_the_link_down),
         TEST(an_end_while_it_waits_for_room_takes_the_link_down),
         TEST(a_peer_that_never_stops_is_not_asked_when_the_card_is_full),
+        TEST(the_next_card_gets_no_frames_of_the_one_before),
+        TEST(a_frame_that_is_half_received_goes_to_the_next_card),
+        TEST(a_frame_that_is_half_sent_is_sent_to_its_end),
+        TEST(a_lost_link_stays_lost_for_the_next_card),
+        TEST(a_loss_that_no_card_was_told_of_is_told_to_the_next_one),
         cmocka_unit_test(refuses_what_is_no_stream_socket),
         cmocka_unit_test(connects_to_a_socket),
         cmocka_unit_test(refuses_a_path_that_is_too_long),

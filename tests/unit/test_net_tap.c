@@ -503,6 +503,62 @@ static void each_pair_is_called_for_its_frames(void **state)
     }
 }
 
+static void the_next_card_has_the_interface_without_settings_and_frames(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct virtio_net_hdr_v1 none = { 0 };
+    struct net_backend *backend;
+    require_taps();
+
+    start(fixture, "hutch0", 4);
+    backend = fixture->harness.backend;
+    int index = interface_index("hutch0");
+    assert_int_equal(set_offloads(fixture, backend->offloads), 0);
+    assert_int_equal(backend->ops->set_pairs(backend, 4), 0);
+    backend->ops->set_receiving(backend, 0, true);
+    fill_tcp(fixture->frame, TCP_HEADERS + 2000);
+    for (unsigned flow = 0; flow < 32; flow++) {
+        fixture->frame[35] = (uint8_t)flow; /* the source port, so that all queues have some */
+        host_send(fixture, &tso_header, fixture->frame, TCP_HEADERS + 2000);
+    }
+
+    harness_replace_card(&fixture->harness);
+
+    assert_int_equal(interface_index("hutch0"), index);
+    for (unsigned pair = 0; pair < 4; pair++)
+        assert_true(harness_try_receive(&fixture->harness, pair, fixture->bytes, SPACE) < 0);
+    harness_run(&fixture->harness, 10);
+    assert_int_equal(fixture->harness.can_receive[0], 0); /* and is not asked to receive */
+    host_send(fixture, &tso_header, fixture->frame, TCP_HEADERS + 2000);
+    for (unsigned piece = 0; piece < 2; piece++)
+        assert_int_equal(card_receive(fixture, 0, ETH_P_IP), HARNESS_HEADER + TCP_HEADERS + 1000);
+    for (unsigned flow = 0; flow < 32; flow++) {
+        fixture->frame[35] = (uint8_t)flow;
+        host_send(fixture, &none, fixture->frame, TCP_HEADERS + 10);
+        assert_int_equal(card_receive(fixture, 0, ETH_P_IP), HARNESS_HEADER + TCP_HEADERS + 10);
+    }
+}
+
+static void an_interface_removed_between_two_cards_is_no_failure(void **state)
+{
+    struct fixture *fixture = *state;
+    struct harness *harness = &fixture->harness;
+    require_taps();
+
+    start(fixture, "hutch0", 2);
+    harness->backend->ops->detach(harness->backend);
+    int status = system("ip link del hutch0"); /* NOLINT: a test's own command */
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        print_message("skipped: no ip command\n");
+        skip();
+    }
+
+    harness_replace_card(harness);
+
+    assert_true(harness->backend->link_was_lost);
+    assert_int_equal(harness_send(harness, 0, NULL, fixture->frame, 60), -ENOTCONN);
+}
+
 static void a_removed_interface_takes_the_link_down(void **state)
 {
     struct fixture *fixture = *state;
@@ -727,6 +783,8 @@ int main(void)
         TEST(frames_spread_over_the_pairs_that_are_used),
         TEST(each_pair_is_called_for_its_frames),
         TEST(a_removed_interface_takes_the_link_down),
+        TEST(the_next_card_has_the_interface_without_settings_and_frames),
+        TEST(an_interface_removed_between_two_cards_is_no_failure),
         TEST(attaches_to_an_interface_that_is_there),
         TEST(attaches_with_one_pair_to_an_interface_for_many),
         TEST(refuses_many_pairs_on_an_interface_for_one),
