@@ -18,6 +18,34 @@ END
     expect_console '^guest: reaches the host'
 }
 
+# hutch makes the tap; its address is ours, and is there for both lives. The initrd's name is not.
+a_tap_that_hutch_made_stays_over_a_reboot() {
+    truncate -s 1M disk.img
+    guest <<'END'
+ip addr add 10.1.0.2/24 dev eth0
+ip link set eth0 up
+life=$(head -c 5 /dev/vda | tr -d '\000')
+echo "guest: waits in its ${life:-first} life"
+ping -c 30 -i 0.5 -W 1 10.1.0.1 | grep -m 1 'bytes from' && echo "guest: reaches the host"
+[ -z "$life" ] || poweroff -f
+echo again | dd of=/dev/vda conv=notrunc 2>/dev/null
+sync
+reboot -f
+END
+    start -d disk.img -n tap:made0
+    wait_for '^guest: waits in its first life' 60
+    ip addr add 10.1.0.1/24 dev made0
+    rm "$initrd"
+    finish
+    expect_status 0
+    expect_outcome poweroff
+    expect_console '^guest: waits in its again life'
+    [[ $(grep -c '^guest: reaches the host' console) -eq 2 ]] || {
+        show_vm
+        fail "the guest does not reach the host in both lives"
+    }
+}
+
 # iperf3 in the guest against a server here: sends, then (-R) receives.
 iperf3_over_tap_goes_both_ways_with_offloads_on() {
     make_tap tap0 10.1.0.1/24
