@@ -41,7 +41,7 @@ int vcpu_create(struct vm *vm, unsigned index, const struct cpu_model *model, st
     struct vcpu *vcpu = calloc(1, sizeof(*vcpu));
 
     if (!vcpu)
-        return -ENOMEM;
+        return log_errno(-ENOMEM, "CPU %u", index);
     vcpu->vm = vm;
     vcpu->fd = -1;
     vcpu->index = index;

@@ -159,8 +159,9 @@ static struct vm *vm_alloc(unsigned cpu_count)
 int vm_create(const char *kvm_path, unsigned cpu_count, uint64_t memory_end, struct vm **ret)
 {
     struct vm *vm = vm_alloc(cpu_count);
-    int err = vm ? vm_open(vm, kvm_path ? kvm_path : "/dev/kvm", memory_end) : -ENOMEM;
-
+    if (!vm)
+        return log_errno(-ENOMEM, "the virtual machine");
+    int err = vm_open(vm, kvm_path ? kvm_path : "/dev/kvm", memory_end);
     if (err) {
         vm_destroy(vm);
         return err;

@@ -98,7 +98,7 @@ static int make_name(struct config *config)
     for (size_t i = 0; i < sizeof(random); i++)
         name[3 + i] = letters[random[i] % 32];
     config->name = strdup(name);
-    return config->name ? 0 : -ENOMEM;
+    return config->name ? 0 : log_errno(-ENOMEM, "the machine's name");
 }
 
 static int check_memory_and_cpus(const struct config *config)

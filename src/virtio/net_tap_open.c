@@ -200,10 +200,12 @@ static int tap_open(struct tap *tap, const char *interface, unsigned pair_count)
 int net_tap_open(const char *interface, unsigned pair_count, struct net_backend **ret)
 {
     struct tap *tap = tap_alloc();
-    int err = tap ? tap_open(tap, interface, pair_count) : -ENOMEM;
 
+    if (!tap)
+        return log_errno(-ENOMEM, "network 'tap:%s'", interface);
+    int err = tap_open(tap, interface, pair_count);
     if (err) {
-        net_backend_destroy(tap ? &tap->base : NULL);
+        net_backend_destroy(&tap->base);
         return err;
     }
     *ret = &tap->base;
@@ -288,7 +290,7 @@ int net_tap_from_fd(int fd, const char *name, struct net_backend **ret)
 
     if (!tap) {
         fd_close(&fd);
-        return -ENOMEM;
+        return log_errno(-ENOMEM, "network '%s'", name);
     }
     int err = tap_adopt(tap, fd, name);
     if (err) {

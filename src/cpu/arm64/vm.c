@@ -107,7 +107,7 @@ int arch_vm_init(struct vm *vm)
 {
     vm->arch = calloc(1, sizeof(*vm->arch));
     if (!vm->arch)
-        return -ENOMEM;
+        return log_errno(-ENOMEM, "the virtual machine");
     vm->arch->gic_fd = -1;
     vm->arch->its_fd = -1;
     vm->arch->parts = (struct cpu_parts){

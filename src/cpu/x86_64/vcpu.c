@@ -52,7 +52,7 @@ static int set_cpuid(struct vcpu *vcpu, const struct cpu_model *model)
 
     int err = cpuid_create(vcpu->vm->arch->supported, &params, &table);
     if (err)
-        return err;
+        return log_errno(err, "CPU %u: CPUID", vcpu->index);
     if (ioctl(vcpu->fd, KVM_SET_CPUID2, table) < 0)
         return log_errno(-errno, "CPU %u: KVM_SET_CPUID2", vcpu->index);
     return 0;

@@ -179,7 +179,7 @@ int arch_vm_init(struct vm *vm)
 
     vm->arch = calloc(1, sizeof(*vm->arch));
     if (!vm->arch)
-        return -ENOMEM;
+        return log_errno(-ENOMEM, "the virtual machine");
     pthread_mutex_init(&vm->arch->route_lock, NULL);
     ioapic_init(&vm->arch->ioapic, &port);
     vm->arch->has_tsc_deadline =
