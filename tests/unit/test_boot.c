@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "boot_fixture.h"
+#include "boot_images.h"
 
 struct foreign_file {
     size_t offset; /* of the bytes; zeroes before them */

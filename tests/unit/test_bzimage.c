@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "boot_fixture.h"
+#include "boot_images.h"
 
 static void write_image(struct fixture *fixture, const struct test_bzimage *image)
 {

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "boot_fixture.h"
+#include "boot_images.h"
 
 /* Boots what is in @elf. */
 static int boot(struct fixture *fixture, const struct test_elf *elf)
