@@ -6,7 +6,7 @@
  *   0x0808_0000 .. 128 KiB   GICv3 ITS
  *   0x0900_0000 ..           serial port, RTC, GPIO, pvpanic, debug exit: 64 KiB each
  *   0x0a00_0000 ..           virtio-mmio slots, 4 KiB each
- *   0x0b00_0000 .. 64 KiB    RAM in which KVM tells each CPU how much time was stolen from it
+ *   0x0b00_0000 .. 64 KiB    where KVM tells each CPU how much time was stolen from it
  *   0x1000_0000 .. 512 MiB   32-bit window for PCI BARs
  *   0x3000_0000 .. 1 MiB     PCI configuration space (ECAM), bus 0
  *   0x4000_0000 .. 64 MiB    GICv3 redistributors, 128 KiB for each of up to 512 CPUs

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The parts of the address map that depend on the machine's size: RAM is one piece, besides a page
- * that no guest takes for RAM. */
+/* The parts of the address map that depend on the machine's size: RAM is one piece. */
 #include <assert.h>
 
 #include "mem/layout.h"
@@ -13,9 +12,7 @@ static_assert(LAYOUT_GIC_REDIST_MAX * LAYOUT_STOLEN_TIME_STRIDE <= LAYOUT_STOLEN
 
 int layout_add_ram(struct guest_mem *mem, uint64_t size)
 {
-    int err = guest_mem_add(mem, LAYOUT_RAM_BASE, size);
-
-    return err ? err : guest_mem_add(mem, LAYOUT_STOLEN_TIME_BASE, LAYOUT_STOLEN_TIME_SIZE);
+    return guest_mem_add(mem, LAYOUT_RAM_BASE, size);
 }
 
 gpa_t layout_virtio_mmio_base(unsigned slot)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 
 #include "../arch.h"
 #include "arm64.h"
@@ -17,6 +18,9 @@ const struct capability arch_capabilities[] = {
     { KVM_CAP_ARM_PSCI_0_2, "KVM_CAP_ARM_PSCI_0_2" },
 };
 const size_t arch_capability_count = sizeof(arch_capabilities) / sizeof(arch_capabilities[0]);
+
+/* A memory slot behind those of the guest's RAM. */
+enum { STOLEN_TIME_SLOT = 31 };
 
 /* Before Linux 4.20 there was one size only. */
 enum { ADDRESS_BITS_DEFAULT = 40, ADDRESS_BITS_MIN = 32 };
@@ -103,6 +107,25 @@ static void ask_for_odd_accesses(const struct vm *vm)
     (void)ioctl(vm->fd, KVM_ENABLE_CAP, &cap);
 }
 
+/* Memory that is no RAM to the guest, but for KVM to write to and for the guest to find by asking.
+ * Without it a guest just does not know what was stolen from it. */
+static void map_stolen_time(struct vm *vm)
+{
+    struct kvm_userspace_memory_region slot = {
+        .slot = STOLEN_TIME_SLOT,
+        .guest_phys_addr = LAYOUT_STOLEN_TIME_BASE,
+        .memory_size = LAYOUT_STOLEN_TIME_SIZE,
+    };
+
+    if (!vm_has(vm, KVM_CAP_STEAL_TIME))
+        return;
+    vm->arch->stolen_time = mmap(NULL, LAYOUT_STOLEN_TIME_SIZE, PROT_READ | PROT_WRITE,
+                                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    slot.userspace_addr = (uintptr_t)vm->arch->stolen_time;
+    if (vm->arch->stolen_time != MAP_FAILED)
+        (void)ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot);
+}
+
 int arch_vm_init(struct vm *vm)
 {
     vm->arch = calloc(1, sizeof(*vm->arch));
@@ -110,12 +133,14 @@ int arch_vm_init(struct vm *vm)
         return log_errno(-ENOMEM, "the virtual machine");
     vm->arch->gic_fd = -1;
     vm->arch->its_fd = -1;
+    vm->arch->stolen_time = MAP_FAILED;
     vm->arch->parts = (struct cpu_parts){
         .sve = vm_has(vm, KVM_CAP_ARM_SVE),
         .pauth = vm_has(vm, KVM_CAP_ARM_PTRAUTH_ADDRESS) && vm_has(vm, KVM_CAP_ARM_PTRAUTH_GENERIC),
         .pmu = vm_has(vm, KVM_CAP_ARM_PMU_V3),
     };
     ask_for_odd_accesses(vm);
+    map_stolen_time(vm);
     return gic_create(vm);
 }
 
@@ -125,6 +150,8 @@ void arch_vm_fini(struct vm *vm)
         return;
     fd_close(&vm->arch->its_fd);
     fd_close(&vm->arch->gic_fd);
+    if (vm->arch->stolen_time != MAP_FAILED)
+        (void)munmap(vm->arch->stolen_time, LAYOUT_STOLEN_TIME_SIZE);
     free(vm->arch);
     vm->arch = NULL;
 }
@@ -134,7 +161,7 @@ void arch_probe(int kvm_fd, struct kvm_probe *ret)
     unsigned long type;
 
     ret->address_bits = max_address_bits(kvm_fd);
-    if (arch_vm_type(kvm_fd, 0, &type))
+    if (arch_vm_type(kvm_fd, MIB, &type))
         return;
     AUTO_CLOSE int vm_fd = ioctl(kvm_fd, KVM_CREATE_VM, type);
     ret->gic_version = vm_fd < 0 ? 0 : gic_best_version(vm_fd);
