@@ -4,6 +4,8 @@
 
 #include <stddef.h>
 
+struct kvm_probe;
+
 enum finding_state { FINDING_OK, FINDING_WARN, FINDING_FAIL };
 
 struct finding {
@@ -26,6 +28,9 @@ void doctor_advise(struct doctor *doctor, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 void doctor_check_kvm(struct doctor *doctor);
+/* The part of it that differs by architecture: what the CPU has for guests. In
+ * doctor_<architecture>.c. */
+void doctor_check_cpu(struct doctor *doctor, const struct kvm_probe *probe);
 void doctor_check_host(struct doctor *doctor);
 void doctor_check_networks(struct doctor *doctor);
 

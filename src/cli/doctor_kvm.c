@@ -5,7 +5,6 @@
 
 #include "cpu/probe.h"
 #include "doctor.h"
-#include "host/cpuinfo.h"
 
 static const char kvm_path[] = "/dev/kvm";
 
@@ -39,20 +38,6 @@ static void note_capabilities(struct doctor *doctor, const struct kvm_probe *pro
     doctor_advise(doctor, "run a newer Linux kernel on this host (5.10 or later)");
 }
 
-static void note_hardware(struct doctor *doctor)
-{
-    const char *flag = cpuinfo_has_flag("vmx") ? "vmx" : cpuinfo_has_flag("svm") ? "svm" : NULL;
-
-    if (flag) {
-        doctor_note(doctor, "cpu-virtualization", FINDING_OK, "%s%s", flag,
-                    cpuinfo_has_flag("hypervisor") ? " (nested: this is a virtual machine)" : "");
-        return;
-    }
-    doctor_note(doctor, "cpu-virtualization", FINDING_WARN,
-                "the CPU's flags have neither vmx nor svm");
-    advise(doctor, 0);
-}
-
 static void note_speed(struct doctor *doctor, uint64_t speed)
 {
     double millions = (double)speed / 1e6;
@@ -81,7 +66,7 @@ void doctor_check_kvm(struct doctor *doctor)
     if (probe.open_error) {
         doctor_note(doctor, "kvm", FINDING_FAIL, "%s: %s", kvm_path, strerror(-probe.open_error));
         advise(doctor, probe.open_error);
-        note_hardware(doctor);
+        doctor_check_cpu(doctor, &probe);
         return;
     }
     if (probe.api_version != KVM_API) {
@@ -93,6 +78,6 @@ void doctor_check_kvm(struct doctor *doctor)
     doctor_note(doctor, "kvm", FINDING_OK, "%s opens; API %d, up to %u CPUs", kvm_path, KVM_API,
                 probe.max_vcpus);
     note_capabilities(doctor, &probe);
-    note_hardware(doctor);
+    doctor_check_cpu(doctor, &probe);
     note_speed(doctor, probe.guest_instructions_per_second);
 }
