@@ -161,6 +161,14 @@ static void log_failure(struct blk *blk, const struct block_request *io, int err
     if (blk->has_logged)
         return;
     blk->has_logged = true;
+    /* It was told the size (virtio 1.2, 5.2.4), and does not know the field. */
+    if (err == -EINVAL && (io->offset | io->len) % blk->backend->block_size) {
+        log_error("%s: the guest's driver uses parts of blocks, which the host has in one piece of "
+                  "%" PRIu32 " bytes; it gets I/O errors (said once); without cache=none, the host "
+                  "can divide them",
+                  blk->vdev.name, blk->backend->block_size);
+        return;
+    }
     log_error("%s: %s at byte %" PRIu64 ": %s; the guest gets I/O errors (said once)",
               blk->vdev.name, names[io->op], io->offset,
               err == -ENODATA ? "it has become shorter" : strerror(-err));

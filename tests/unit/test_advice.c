@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "cpu/vm.h"
-#include "host/fd.h"
+#include "log_capture.h"
 
 /* A file that takes the device's place, of a group that is not root's. */
 struct fixture {
@@ -83,31 +83,18 @@ static void what_no_mode_of_the_file_explains_is_the_containers(void **state)
     assert_non_null(strstr(advice(*state, -EPERM), "docker run --device /dev/kvm"));
 }
 
-/* Reads what was written to @fd from its start. */
-static void read_back(int fd, char *text, size_t size)
-{
-    ssize_t len = pread(fd, text, size - 1, 0);
-
-    text[len > 0 ? len : 0] = '\0';
-}
-
 static void a_machine_that_is_not_made_gives_the_same_advice(void **state)
 {
     struct fixture *f = *state;
     struct vm *vm = NULL;
-    char said[1024];
-    FILE *log = tmpfile();
-    int saved = dup(STDERR_FILENO);
-    assert_non_null(log);
+    struct log_capture log;
     assert_int_equal(unlink(f->path), 0);
+    assert_int_equal(log_capture_begin(&log), 0);
 
-    (void)dup2(fileno(log), STDERR_FILENO);
-    int err = vm_create(f->path, 1, 1 << 20, &vm);
-    (void)dup2(saved, STDERR_FILENO);
-    fd_close(&saved);
-    read_back(fileno(log), said, sizeof(said));
-    (void)fclose(log);
+    int err = vm_create(f->path, 1, 4096, &vm);
 
+    const char *said = log_capture_read(&log);
+    log_capture_end(&log);
     assert_int_equal(err, -ENOENT);
     assert_non_null(strstr(said, advice(f, -ENOENT)));
 }

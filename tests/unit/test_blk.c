@@ -13,6 +13,7 @@
 
 #include "block_harness.h"
 #include "host/state.h"
+#include "log_capture.h"
 #include "virtio/blk.h"
 #include "virtio_driver.h"
 
@@ -277,6 +278,29 @@ static void says_what_it_is(void **state)
     assert_int_equal(config.write_zeroes_may_unmap, 1);
     assert_true(vdev->device_features & FEATURE(VIRTIO_BLK_F_MQ));
     assert_false(vdev->device_features & FEATURE(VIRTIO_BLK_F_RO));
+    disk_close(&disk);
+}
+
+static void tells_the_blocks_of_its_back_end(void **state)
+{
+    struct virtio_blk_config config = { 0 };
+    struct disk disk;
+    (void)state;
+    driver_init(&disk.driver);
+    held_init(&disk.held);
+    disk.held.base.block_size = 4096;
+    disk.held.base.physical_block_size = 16384;
+    disk_start(&disk, &disk.held.base, 1, USUAL_FEATURES);
+    struct virtio_dev *vdev = disk.driver.vdev;
+
+    virtio_dev_read_config(vdev, 0, &config, vdev->config_size);
+
+    assert_true(vdev->device_features & FEATURE(VIRTIO_BLK_F_BLK_SIZE));
+    assert_true(vdev->device_features & FEATURE(VIRTIO_BLK_F_TOPOLOGY));
+    assert_int_equal(le32toh(config.blk_size), 4096);
+    assert_int_equal(config.physical_block_exp, 2);
+    assert_int_equal(le16toh(config.min_io_size), 4);
+    assert_int_equal(le64toh(config.capacity), SECTORS); /* always of 512 bytes */
     disk_close(&disk);
 }
 
@@ -682,6 +706,33 @@ static void errors_of_the_host_are_io_errors(void **state)
     disk_close(&disk);
 }
 
+static void says_so_if_the_driver_uses_parts_of_blocks(void **state)
+{
+    struct log_capture log;
+    struct disk disk;
+    (void)state;
+    driver_init(&disk.driver);
+    held_init(&disk.held);
+    disk.held.base.block_size = 4096;
+    disk_start(&disk, &disk.held.base, 1, USUAL_FEATURES);
+    gpa_t gpa = driver_alloc(&disk.driver, SECTOR_SIZE);
+    assert_int_equal(log_capture_begin(&log), 0);
+
+    *disk.status = NO_STATUS;
+    disk_add(&disk, 0, VIRTIO_BLK_T_IN, 8, gpa, SECTOR_SIZE);
+    driver_kick(disk.queue);
+    driver_settle(&disk.driver);
+    held_complete(&disk.held, disk.driver.vdev, -EINVAL);
+    driver_wait_used(disk.queue, NULL, NULL);
+
+    const char *said = log_capture_read(&log);
+    log_capture_end(&log);
+    assert_int_equal(*disk.status, VIRTIO_BLK_S_IOERR);
+    assert_non_null(strstr(said, "parts of blocks, which the host has in one piece of 4096 bytes"));
+    assert_non_null(strstr(said, "without cache=none"));
+    disk_close(&disk);
+}
+
 /* --- stable writes (5.2.6.2) --- */
 
 /* Whether a write is answered only after a flush of the back-end. */
@@ -992,6 +1043,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(says_what_it_is),
+        cmocka_unit_test(tells_the_blocks_of_its_back_end),
+        cmocka_unit_test(says_so_if_the_driver_uses_parts_of_blocks),
         cmocka_unit_test(offers_no_more_than_its_back_end_can),
         cmocka_unit_test(tells_its_serial),
         cmocka_unit_test(reads_what_the_file_has),

@@ -10,55 +10,28 @@
 #include <cmocka.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "host/fd.h"
-
-/* Where stderr goes during a test. */
-struct capture {
-    int reader, saved;
-    char line[2 * PIPE_BUF];
-};
+#include "log_capture.h"
 
 static int set_up(void **state)
 {
-    struct capture *capture = calloc(1, sizeof(*capture));
-    int ends[2];
+    struct log_capture *capture = calloc(1, sizeof(*capture));
 
     *state = capture;
-    if (!capture || pipe2(ends, O_CLOEXEC | O_NONBLOCK))
-        return -1;
-    capture->reader = ends[0];
-    capture->saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
-    if (capture->saved < 0 || dup2(ends[1], STDERR_FILENO) < 0)
-        return -1;
-    return close(ends[1]);
+    return capture ? log_capture_begin(capture) : -1;
 }
 
 static int tear_down(void **state)
 {
-    struct capture *capture = *state;
-
-    (void)dup2(capture->saved, STDERR_FILENO);
-    fd_close(&capture->saved);
-    fd_close(&capture->reader);
-    free(capture);
+    log_capture_end(*state);
+    free(*state);
     log_set_level(LOG_LEVEL_WARN);
     return 0;
-}
-
-/* What was logged since the last time. */
-static const char *said(struct capture *capture)
-{
-    ssize_t len = read(capture->reader, capture->line, sizeof(capture->line) - 1);
-
-    capture->line[len > 0 ? len : 0] = '\0';
-    return capture->line;
 }
 
 static bool ends_with(const char *text, const char *end)
@@ -83,23 +56,24 @@ static void a_message_is_one_line(void **state)
 {
     log_error("disk '%s': %d bytes", "a\nb\033c", 7);
 
-    assert_string_equal(said(*state), "hutch: disk 'a\\nb\\033c': 7 bytes\n");
+    assert_string_equal(log_capture_read(*state), "hutch: disk 'a\\nb\\033c': 7 bytes\n");
 }
 
 static void what_is_above_the_level_is_not_said(void **state)
 {
     log_info("nothing");
-    assert_string_equal(said(*state), "");
+    assert_string_equal(log_capture_read(*state), "");
     log_set_level(LOG_LEVEL_INFO);
     log_info("something");
-    assert_string_equal(said(*state), "hutch: something\n");
+    assert_string_equal(log_capture_read(*state), "hutch: something\n");
 }
 
 static void an_error_has_its_cause_at_the_end(void **state)
 {
     assert_int_equal(log_errno(-ENOENT, "disk '%s': open", "x"), -ENOENT);
 
-    assert_string_equal(said(*state), "hutch: disk 'x': open: No such file or directory\n");
+    assert_string_equal(log_capture_read(*state),
+                        "hutch: disk 'x': open: No such file or directory\n");
 }
 
 static void a_message_of_2000_bytes_is_said_whole(void **state)
@@ -111,7 +85,7 @@ static void a_message_of_2000_bytes_is_said_whole(void **state)
 
     (void)snprintf(expected, sizeof(expected),
                    "hutch: disk '%s': open: No such file or directory\n", name);
-    assert_string_equal(said(*state), expected);
+    assert_string_equal(log_capture_read(*state), expected);
 }
 
 static void a_message_that_is_too_long_keeps_its_beginning_and_its_end(void **state)
@@ -120,7 +94,7 @@ static void a_message_that_is_too_long_keeps_its_beginning_and_its_end(void **st
 
     (void)log_errno(-ENOENT, "disk '%s': open", name);
 
-    const char *line = said(*state);
+    const char *line = log_capture_read(*state);
     assert_true(strlen(line) <= PIPE_BUF && strlen(line) > PIPE_BUF - 8);
     assert_memory_equal(line, "hutch: disk 'xxx", 16);
     assert_non_null(strstr(line, "xxx [...] xxx"));
@@ -134,7 +108,7 @@ static void so_does_one_of_characters_that_take_more_room(void **state)
 
         log_error("disk '%s': it is empty", name);
 
-        const char *line = said(*state);
+        const char *line = log_capture_read(*state);
         assert_true(strlen(line) <= PIPE_BUF);
         assert_memory_equal(line, "hutch: disk '\\007", 17);
         assert_true(ends_with(line, "\\007': it is empty\n"));
