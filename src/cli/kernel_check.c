@@ -32,6 +32,8 @@ static const struct driver drivers[] = {
     { "PVH", "PVH", USEFUL, "starting an uncompressed vmlinux" },
     { "VIRTIO_PCI", "virtio_pci", USEFUL, "every virtio device of --transport=pci" },
     { "VIRTIO_MMIO", "virtio_mmio", USEFUL, "every virtio device of --transport=mmio" },
+    { "X86_MPPARSE", "MP table", USEFUL, "acpi=off: CPUs and interrupts" },
+    { "VIRTIO_MMIO_CMDLINE_DEVICES", "device=", USEFUL, "acpi=off with --transport=mmio: devices" },
     { "VIRTIO_BLK", "virtio_blk", USEFUL, "--disk" },
     { "VIRTIO_NET", "virtio_net", USEFUL, "--net" },
     { "VIRTIO_CONSOLE", "virtio_console", USEFUL, "--console (hvc0)" },
@@ -97,6 +99,16 @@ static bool print_root_advice(const struct kernel_config *config, const char *tr
     return true;
 }
 
+/* What stands between this kernel and -a acpi=off. */
+static void print_acpi_off_advice(const struct kernel_config *config)
+{
+    if (kernel_config_value(config, "X86_MPPARSE") == CONFIG_MISSING)
+        puts("  acpi=off finds neither CPUs nor interrupts: it needs CONFIG_X86_MPPARSE");
+    else if (kernel_config_value(config, "VIRTIO_MMIO_CMDLINE_DEVICES") == CONFIG_MISSING)
+        puts("  acpi=off finds no devices with --transport=mmio: that needs "
+             "CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES");
+}
+
 /* Returns whether there is a way to a disk and to a console. */
 static bool print_conclusions(const struct kernel_config *config)
 {
@@ -112,6 +124,7 @@ static bool print_conclusions(const struct kernel_config *config)
         puts("  hvc0 is silent until the initrd or the root file system loads virtio_console");
     if (kernel_config_value(config, "EXT4_FS") == CONFIG_MODULE)
         puts("  a root file system of ext4 needs an initrd that loads ext4");
+    print_acpi_off_advice(config);
     return (by_pci || by_mmio) && (has_serial || hvc != CONFIG_MISSING);
 }
 

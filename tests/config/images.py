@@ -133,6 +133,7 @@ def configured_kernels():
     return {
         "configured/vmlinux": vmlinux,
         "configured/lacking": lacking,
+        "configured/mpparse": with_config(elf(), CONFIG % b"y" + b"CONFIG_X86_MPPARSE=y\n"),
         "configured/bzimage-gz": with_payload(gzip.compress(vmlinux, mtime=0)),
         "configured/bzimage-xz": with_payload(lzma.compress(vmlinux)),
         "configured/vmlinux-cut": vmlinux[:vmlinux.index(b"IKCFG_ST") + 60],
