@@ -33,7 +33,7 @@ struct board_gic {
 };
 
 struct board {
-    uint64_t ram_size; /* bytes; the layout tells where */
+    uint64_t ram_base, ram_size; /* bytes; a PC has a hole in it, of which the layout tells */
     uint32_t cpu_count;
     uint64_t *cpu_ids; /* cpu_count of them: APIC IDs, or MPIDR affinity fields */
     bool has_pci;

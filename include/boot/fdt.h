@@ -17,7 +17,6 @@ enum { FDT_SIZE_MAX = 2 << 20, FDT_ALIGN = 8 };
 
 struct fdt_params {
     const struct board *board;
-    const struct guest_mem *mem; /* whose regions are the machine's RAM */
     const char *cmdline;
     gpa_t initrd_start;
     uint64_t initrd_size; /* 0: there is none */

@@ -120,7 +120,7 @@ static int refuse_small_ram(const struct boot_job *job, uint64_t needed)
 static int choose_places(const struct boot_job *job, const struct image_header *header,
                          uint64_t size, struct placement *ret)
 {
-    const struct guest_mem_region *ram = guest_mem_region(job->mem, 0);
+    const struct board *board = job->board;
     const uint64_t max = 1 * GIB * GIB; /* so that sums of two do not wrap around */
     struct placement places;
 
@@ -128,11 +128,11 @@ static int choose_places(const struct boot_job *job, const struct image_header *
         size = header->image_size;
     if (header->text_offset > max || size > max)
         return refuse(&job->kernel, "broken: its header asks for more memory than there can be");
-    places.kernel.start = align_up(ram->gpa, KERNEL_ALIGN) + header->text_offset;
+    places.kernel.start = align_up(board->ram_base, KERNEL_ALIGN) + header->text_offset;
     places.kernel.size = size;
     places.fdt = align_up(places.kernel.start + size, FDT_PLACE_ALIGN);
-    if (places.fdt + FDT_SIZE_MAX > ram->gpa + ram->size)
-        return refuse_small_ram(job, places.fdt + FDT_SIZE_MAX - ram->gpa);
+    if (places.fdt + FDT_SIZE_MAX > board->ram_base + board->ram_size)
+        return refuse_small_ram(job, places.fdt + FDT_SIZE_MAX - board->ram_base);
     *ret = places;
     return 0;
 }
@@ -219,15 +219,15 @@ static int unpack_kernel(const struct boot_job *job, void *start, uint64_t capac
 
 static int load_packed(const struct boot_job *job, struct placement *places)
 {
-    const struct guest_mem_region *ram = guest_mem_region(job->mem, 0);
-    const gpa_t start = align_up(ram->gpa, KERNEL_ALIGN);
+    const gpa_t ram_base = job->board->ram_base, ram_end = ram_base + job->board->ram_size;
+    const gpa_t start = align_up(ram_base, KERNEL_ALIGN);
     struct image_header header = { 0 };
     size_t size;
 
-    if (start - ram->gpa >= ram->size)
-        return refuse_small_ram(job, start - ram->gpa + KERNEL_ALIGN);
-    uint8_t *host = ram->host + (start - ram->gpa);
-    int err = unpack_kernel(job, host, ram->size - (start - ram->gpa), &size);
+    uint8_t *host = start < ram_end ? guest_mem_at(job->mem, start, ram_end - start) : NULL;
+    if (!host)
+        return refuse_small_ram(job, start + KERNEL_ALIGN - ram_base);
+    int err = unpack_kernel(job, host, ram_end - start, &size);
     if (err)
         return err;
     if (size >= sizeof(header))
@@ -248,7 +248,6 @@ static int write_fdt(const struct boot_job *job, gpa_t gpa, const struct boot_ra
 {
     const struct fdt_params params = {
         .board = job->board,
-        .mem = job->mem,
         .cmdline = job->cmdline,
         .initrd_start = initrd->start,
         .initrd_size = initrd->size,
@@ -263,6 +262,7 @@ static int load_rest(const struct boot_job *job, const struct placement *places)
 {
     const struct initrd_limits limits = {
         .floor = places->fdt + FDT_SIZE_MAX,
+        .end = job->board->ram_base + job->board->ram_size,
         .ceiling = (places->kernel.start & ~(INITRD_WINDOW_ALIGN - 1)) + INITRD_WINDOW_SIZE,
     };
     struct boot_range initrd;

@@ -132,12 +132,15 @@ static int inspect(const struct boot_job *job, struct bzimage *image)
 static int load_parts(const struct boot_job *job, const struct bzimage *image)
 {
     const gpa_t initrd_end = (gpa_t)image->header.initrd_addr_max + 1;
-    const struct initrd_limits limits = {
+    struct initrd_limits limits = {
         .floor = image->span.start + image->span.size,
+        .end = memory_low_end(job->board->ram_size),
         .ceiling = initrd_end < LAYOUT_RAM_LOW_MAX ? initrd_end : LAYOUT_RAM_LOW_MAX,
-        .may_be_in_next_ram = image->header.xloadflags & XLF_CAN_BE_LOADED_ABOVE_4G,
     };
     struct boot_range initrd;
+
+    if (image->header.xloadflags & XLF_CAN_BE_LOADED_ABOVE_4G)
+        limits.next = memory_high(job->board->ram_size);
     int err = cmdline_write(job, image->header.cmdline_size);
 
     if (!err)

@@ -221,6 +221,7 @@ static int load_parts(const struct boot_job *job, const struct elf_image *elf,
 {
     const struct initrd_limits limits = {
         .floor = elf->span.start + elf->span.size,
+        .end = memory_low_end(job->board->ram_size),
         .ceiling = (gpa_t)BOOT_INITRD_MAX_DEFAULT + 1,
     };
     int err = cmdline_write(job, BOOT_CMDLINE_MAX_DEFAULT);

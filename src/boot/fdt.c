@@ -144,16 +144,12 @@ static void write_chosen(struct tree *tree, const struct fdt_params *params)
     close_node(tree);
 }
 
-static void write_memory(struct tree *tree, const struct guest_mem *mem)
+static void write_memory(struct tree *tree, const struct board *board)
 {
-    for (size_t i = 0; i < guest_mem_region_count(mem); i++) {
-        const struct guest_mem_region *region = guest_mem_region(mem, i);
-
-        open_node_at(tree, "memory", region->gpa);
-        put_text(tree, "device_type", "memory");
-        put_reg(tree, region->gpa, region->size);
-        close_node(tree);
-    }
+    open_node_at(tree, "memory", board->ram_base);
+    put_text(tree, "device_type", "memory");
+    put_reg(tree, board->ram_base, board->ram_size);
+    close_node(tree);
 }
 
 /* All CPUs are cores of one cluster: MPIDR has to number them as the interrupt controller can
@@ -419,7 +415,7 @@ static void write_arm_machine(struct tree *tree, const struct fdt_params *params
 {
     const struct board *board = params->board;
 
-    write_memory(tree, params->mem);
+    write_memory(tree, board);
     write_cpus(tree, board);
     write_psci(tree);
     write_timer(tree, board);

@@ -92,9 +92,10 @@ int boot_run(const struct boot_job *job, struct cpu_entry *ret);
 
 /* Where an initrd may lie. */
 struct initrd_limits {
-    gpa_t floor;             /* in the first region of RAM: the kernel's end */
-    gpa_t ceiling;           /* there, whatever there is of it; exclusive */
-    bool may_be_in_next_ram; /* if the first region has no room */
+    gpa_t floor;            /* the kernel's end */
+    gpa_t end;              /* of the RAM that the kernel lies in */
+    gpa_t ceiling;          /* of what the kernel can reach of it, were there more; exclusive */
+    struct boot_range next; /* if there is no room; size 0: nothing */
 };
 
 /* Places the initrd as high as @limits and RAM allow, and loads it. No initrd: an empty range. */
@@ -125,6 +126,8 @@ enum { MEMORY_MAP_MAX = 8 };
 size_t memory_map_fill(uint64_t ram_size, struct memory_range map[MEMORY_MAP_MAX]);
 /* Where RAM below the 32-bit hole ends. */
 gpa_t memory_low_end(uint64_t ram_size);
+/* What is above the hole. */
+struct boot_range memory_high(uint64_t ram_size);
 
 struct setup_header;
 /* Writes Linux's zero page with a copy of @header, of which the loader's fields are filled in. */

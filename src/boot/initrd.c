@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Where the initrd goes: as high as possible, so that the kernel has room to unpack itself, but in
- * the first region of RAM (on a PC below 4 GiB) while there is room, as every kernel can reach it
- * there. */
+ * the RAM that the kernel lies in (on a PC below 4 GiB) while there is room, as every kernel can
+ * reach it there. */
 #include "image.h"
 
 #include <errno.h>
@@ -27,24 +27,21 @@ static gpa_t place_below(gpa_t floor, gpa_t end, uint64_t size)
 
 static gpa_t place(const struct boot_job *job, const struct initrd_limits *limits)
 {
-    const struct guest_mem_region *ram = guest_mem_region(job->mem, 0);
-    const gpa_t end = ram->gpa + ram->size;
-    gpa_t start =
-        place_below(limits->floor, limits->ceiling < end ? limits->ceiling : end, job->initrd.size);
+    const gpa_t end = limits->ceiling < limits->end ? limits->ceiling : limits->end;
+    const struct boot_range *next = &limits->next;
+    gpa_t start = place_below(limits->floor, end, job->initrd.size);
 
-    if (!start && limits->may_be_in_next_ram && guest_mem_region_count(job->mem) > 1) {
-        ram = guest_mem_region(job->mem, 1);
-        start = place_below(ram->gpa, ram->gpa + ram->size, job->initrd.size);
-    }
+    if (!start && next->size > 0)
+        start = place_below(next->start, next->start + next->size, job->initrd.size);
     return start;
 }
 
 static int refuse(const struct boot_job *job, const struct initrd_limits *limits)
 {
-    const gpa_t ram_start = guest_mem_region(job->mem, 0)->gpa;
-    const uint64_t needed = align_up(limits->floor) - ram_start + align_up(job->initrd.size);
+    const gpa_t ram_base = job->board->ram_base;
+    const uint64_t needed = align_up(limits->floor) - ram_base + align_up(job->initrd.size);
 
-    if (needed <= limits->ceiling - ram_start) {
+    if (needed <= limits->ceiling - ram_base) {
         log_error("initrd '%s': its %ju bytes and the kernel need %ju MiB of RAM to start, the "
                   "guest has %ju MiB; give it more with --memory",
                   job->initrd.path, (uintmax_t)job->initrd.size,

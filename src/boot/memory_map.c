@@ -15,6 +15,11 @@ gpa_t memory_low_end(uint64_t ram_size)
     return ram_size < LAYOUT_RAM_LOW_MAX ? ram_size : LAYOUT_RAM_LOW_MAX;
 }
 
+struct boot_range memory_high(uint64_t ram_size)
+{
+    return (struct boot_range){ LAYOUT_RAM_HIGH, ram_size - memory_low_end(ram_size) };
+}
+
 size_t memory_map_fill(uint64_t ram_size, struct memory_range map[MEMORY_MAP_MAX])
 {
     const gpa_t low_end = memory_low_end(ram_size);

@@ -21,6 +21,7 @@ static struct board_gic describe_gic(const struct vm *vm)
 
 void board_place_chips(struct board *board, const struct vm *vm)
 {
+    board->ram_base = LAYOUT_RAM_BASE;
     board->gic = describe_gic(vm);
     board->serial = (struct board_chip){ LAYOUT_SERIAL, LAYOUT_GSI_SERIAL };
     board->rtc = (struct board_chip){ LAYOUT_RTC, LAYOUT_GSI_RTC };

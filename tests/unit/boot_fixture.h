@@ -29,13 +29,12 @@
 struct fixture {
     struct guest_mem *mem;
     const struct boot_loader *loader; /* NULL: the one of this architecture for the file */
-    uint64_t ram_size;
+    uint64_t ram_base, ram_size;
     char folder[32], kernel[64], initrd[64];
     char said[4096]; /* to stderr, by the last fixture_boot() */
     struct cpu_entry entry;
 };
 
-/* Without RAM. */
 static void fixture_prepare(struct fixture *fixture, uint64_t ram_size)
 {
     *fixture = (struct fixture){ .ram_size = ram_size, .folder = "/tmp/hutch-boot.XXXXXX" };
@@ -45,10 +44,20 @@ static void fixture_prepare(struct fixture *fixture, uint64_t ram_size)
     assert_int_equal(guest_mem_create(GUEST_MEM_PRIVATE, &fixture->mem), 0);
 }
 
+/* With RAM as a PC has it. */
 static inline void fixture_init(struct fixture *fixture, uint64_t ram_size)
 {
     fixture_prepare(fixture, ram_size);
     assert_int_equal(layout_add_ram(fixture->mem, ram_size), 0);
+}
+
+/* With RAM in one piece, and another region in front of it that is none. */
+static inline void fixture_init_at(struct fixture *fixture, uint64_t ram_base, uint64_t ram_size)
+{
+    fixture_prepare(fixture, ram_size);
+    fixture->ram_base = ram_base;
+    assert_int_equal(guest_mem_add(fixture->mem, 1 * MIB, 1 * MIB), 0);
+    assert_int_equal(guest_mem_add(fixture->mem, ram_base, ram_size), 0);
 }
 
 static void fixture_fini(struct fixture *fixture)
@@ -100,7 +109,7 @@ static int fixture_load(struct fixture *fixture, const struct boot_config *confi
 
 static int fixture_boot_files(struct fixture *fixture, const char *cmdline, bool has_initrd)
 {
-    const struct board board = { .ram_size = fixture->ram_size };
+    const struct board board = { .ram_base = fixture->ram_base, .ram_size = fixture->ram_size };
     struct boot_files files;
     struct boot_config config = { .files = &files, .cmdline = cmdline, .board = &board };
     int err = boot_files_open(fixture->kernel, has_initrd ? fixture->initrd : NULL, &files);

@@ -93,9 +93,8 @@ static void wrap_zboot(struct wrapped *out, const char *compression, const void 
 
 static void init(struct fixture *fixture, uint64_t ram_size)
 {
-    fixture_prepare(fixture, ram_size);
+    fixture_init_at(fixture, RAM_BASE, ram_size);
     fixture->loader = &arm64_image_loader;
-    assert_int_equal(guest_mem_add(fixture->mem, RAM_BASE, ram_size), 0);
 }
 
 static void write_image(struct fixture *fixture, const struct test_image *image)
@@ -171,9 +170,8 @@ static void ram_that_starts_anywhere_has_the_kernel_at_whole_2_mib(void **state)
     struct fixture fixture;
     struct test_image image = image_make();
     (void)state;
-    fixture_prepare(&fixture, 64 * MIB);
+    fixture_init_at(&fixture, RAM_BASE + 64 * KIB, 64 * MIB);
     fixture.loader = &arm64_image_loader;
-    assert_int_equal(guest_mem_add(fixture.mem, RAM_BASE + 64 * KIB, 64 * MIB), 0);
     write_image(&fixture, &image);
 
     assert_int_equal(fixture_boot(&fixture, "", false), 0);

@@ -21,13 +21,12 @@
 
 enum { KIB = 1024, MIB = 1024 * KIB };
 #define RAM_BASE UINT64_C(0x80000000)
-#define FAR_RAM UINT64_C(0x100000000)
+#define FAR UINT64_C(0x100000000)
 
 /* A machine of every part that there can be, and its tree. */
 struct fixture {
     struct board board;
     uint64_t cpu_ids[600];
-    struct guest_mem *mem;
     struct fdt_params params;
     void *tree;
     int len;
@@ -37,6 +36,7 @@ static void fixture_init(struct fixture *fixture, unsigned gic_version)
 {
     *fixture = (struct fixture){
         .board = {
+            .ram_base = RAM_BASE,
             .ram_size = 64 * MIB,
             .cpu_count = 2,
             .has_pci = true,
@@ -68,11 +68,8 @@ static void fixture_init(struct fixture *fixture, unsigned gic_version)
     for (unsigned i = 0; i < 600; i++) /* as KVM numbers them: 16 to a cluster */
         fixture->cpu_ids[i] = (i & 0xf) | (i >> 4) << 8;
     fixture->board.cpu_ids = fixture->cpu_ids;
-    assert_int_equal(guest_mem_create(GUEST_MEM_PRIVATE, &fixture->mem), 0);
-    assert_int_equal(guest_mem_add(fixture->mem, RAM_BASE, 64 * MIB), 0);
-    fixture->params = (struct fdt_params){ .board = &fixture->board,
-                                           .mem = fixture->mem,
-                                           .cmdline = "console=ttyS0 quiet" };
+    fixture->params =
+        (struct fdt_params){ .board = &fixture->board, .cmdline = "console=ttyS0 quiet" };
     fixture->tree = malloc(FDT_SIZE_MAX);
     assert_non_null(fixture->tree);
 }
@@ -80,7 +77,6 @@ static void fixture_init(struct fixture *fixture, unsigned gic_version)
 static void fixture_fini(struct fixture *fixture)
 {
     free(fixture->tree);
-    guest_mem_destroy(fixture->mem);
 }
 
 static void build(struct fixture *fixture)
@@ -144,14 +140,14 @@ static void the_kernel_is_told_how_it_was_started(void **state)
     int len;
     (void)state;
     fixture_init(&fixture, 3);
-    fixture.params.initrd_start = FAR_RAM + 0x5000;
+    fixture.params.initrd_start = FAR + 0x5000;
     fixture.params.initrd_size = 0x1234;
 
     build(&fixture);
 
     assert_string_equal(text(&fixture, "/chosen", "bootargs"), "console=ttyS0 quiet");
-    assert_int_equal(cells64(&fixture, "/chosen", "linux,initrd-start", 0), FAR_RAM + 0x5000);
-    assert_int_equal(cells64(&fixture, "/chosen", "linux,initrd-end", 0), FAR_RAM + 0x6234);
+    assert_int_equal(cells64(&fixture, "/chosen", "linux,initrd-start", 0), FAR + 0x5000);
+    assert_int_equal(cells64(&fixture, "/chosen", "linux,initrd-end", 0), FAR + 0x6234);
     assert_string_equal(text(&fixture, "/chosen", "stdout-path"), "/serial@9000000:115200n8");
     (void)property(&fixture, "/chosen", "kaslr-seed", &len);
     assert_int_equal(len, 8);
@@ -192,14 +188,12 @@ static void memory_is_what_the_guest_has(void **state)
     struct fixture fixture;
     (void)state;
     fixture_init(&fixture, 3);
-    assert_int_equal(guest_mem_add(fixture.mem, FAR_RAM, 32 * MIB), 0);
+    fixture.board.ram_size = FAR;
 
     build(&fixture);
 
     assert_int_equal(cells64(&fixture, "/memory@80000000", "reg", 0), RAM_BASE);
-    assert_int_equal(cells64(&fixture, "/memory@80000000", "reg", 2), 64 * MIB);
-    assert_int_equal(cells64(&fixture, "/memory@100000000", "reg", 0), FAR_RAM);
-    assert_int_equal(cells64(&fixture, "/memory@100000000", "reg", 2), 32 * MIB);
+    assert_int_equal(cells64(&fixture, "/memory@80000000", "reg", 2), FAR);
     fixture_fini(&fixture);
 }
 
