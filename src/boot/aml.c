@@ -197,7 +197,7 @@ void aml_integer(struct aml *aml, uint64_t value)
     }
 }
 
-void aml_string(struct aml *aml, const char *text)
+static void put_string(struct aml *aml, const char *text)
 {
     put8(aml, OP_STRING);
     aml_bytes(aml, text, strlen(text) + 1);
@@ -209,7 +209,7 @@ static unsigned hex_digit(char c)
 }
 
 /* Three letters of five bits and four hexadecimal digits, big-endian (ACPI 6.4, 19.3.4). */
-void aml_eisa_id(struct aml *aml, const char *id)
+static void put_eisa_id(struct aml *aml, const char *id)
 {
     uint32_t value = 0;
 
@@ -247,13 +247,13 @@ void aml_name_integer(struct aml *aml, const char *name, uint64_t value)
 void aml_name_string(struct aml *aml, const char *name, const char *text)
 {
     aml_name(aml, name);
-    aml_string(aml, text);
+    put_string(aml, text);
 }
 
 void aml_name_eisa_id(struct aml *aml, const char *name, const char *id)
 {
     aml_name(aml, name);
-    aml_eisa_id(aml, id);
+    put_eisa_id(aml, id);
 }
 
 void aml_port_field(struct aml *aml, const char *region, const char *field, uint16_t port)

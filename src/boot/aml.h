@@ -40,16 +40,14 @@ void aml_close(struct aml *aml);
 void aml_name(struct aml *aml, const char *name); /* Name (NAME, the value that follows) */
 void aml_path(struct aml *aml, const char *path);
 void aml_integer(struct aml *aml, uint64_t value);
-void aml_string(struct aml *aml, const char *text);
-void aml_eisa_id(struct aml *aml, const char *id); /* "PNP0A03" */
-void aml_uuid(struct aml *aml, const char *uuid);  /* as ToUUID() */
+void aml_uuid(struct aml *aml, const char *uuid); /* as ToUUID() */
 /* Bytes of code that have no function here, such as a lone operator. */
 void aml_bytes(struct aml *aml, const void *bytes, size_t len);
 
 /* Name (NAME, VALUE), the common cases. */
 void aml_name_integer(struct aml *aml, const char *name, uint64_t value);
 void aml_name_string(struct aml *aml, const char *name, const char *text);
-void aml_name_eisa_id(struct aml *aml, const char *name, const char *id);
+void aml_name_eisa_id(struct aml *aml, const char *name, const char *id); /* "PNP0A03" */
 
 /* OperationRegion (NAME, SystemIO, PORT, LEN) with one field of eight bits at its start. */
 void aml_port_field(struct aml *aml, const char *region, const char *field, uint16_t port);

@@ -83,12 +83,6 @@ static bool arm64_image_recognises(const struct boot_file *file)
     return is_plain(file) || is_zboot(file) || unpack_recognise(file->head, &format);
 }
 
-static int refuse(const struct boot_file *file, const char *why)
-{
-    log_error("kernel '%s': %s", file->path, why);
-    return -ENOEXEC;
-}
-
 static int refuse_cut_off(const struct boot_file *file)
 {
     log_error("kernel '%s': cut off: it has %ju bytes, and more belong to it; get it anew",
@@ -99,10 +93,11 @@ static int refuse_cut_off(const struct boot_file *file)
 static int check_header(const struct boot_file *file, const struct image_header *header)
 {
     if (header->image_size == 0)
-        return refuse(file, "too old: its header does not say how much memory it needs (that of "
-                            "Linux 3.17 or newer does)");
+        return boot_refuse(file,
+                           "too old: its header does not say how much memory it needs (that of "
+                           "Linux 3.17 or newer does)");
     if (header->flags & FLAG_BIG_ENDIAN)
-        return refuse(file, "a big-endian kernel; take a little-endian one");
+        return boot_refuse(file, "a big-endian kernel; take a little-endian one");
     return 0;
 }
 
@@ -127,7 +122,8 @@ static int choose_places(const struct boot_job *job, const struct image_header *
     if (header->image_size > size)
         size = header->image_size;
     if (header->text_offset > max || size > max)
-        return refuse(&job->kernel, "broken: its header asks for more memory than there can be");
+        return boot_refuse(&job->kernel,
+                           "broken: its header asks for more memory than there can be");
     places.kernel.start = align_up(board->ram_base, KERNEL_ALIGN) + header->text_offset;
     places.kernel.size = size;
     places.fdt = align_up(places.kernel.start + size, FDT_PLACE_ALIGN);
@@ -191,7 +187,7 @@ static int refuse_unpacking(const struct boot_job *job, int err, uint64_t capaci
     switch (err) {
     case -EFBIG:
         if (capacity > UNPACK_MAX)
-            return refuse(&job->kernel, "unpacks to more than 1 GiB, so it is no kernel");
+            return boot_refuse(&job->kernel, "unpacks to more than 1 GiB, so it is no kernel");
         log_error("kernel '%s': unpacks to more than the guest's memory, %ju MiB; give it more "
                   "with --memory",
                   path, (uintmax_t)(job->board->ram_size / MIB));
@@ -199,7 +195,7 @@ static int refuse_unpacking(const struct boot_job *job, int err, uint64_t capaci
     case -ENODATA:
         return refuse_cut_off(&job->kernel);
     case -EBADMSG:
-        return refuse(&job->kernel, "damaged: it cannot be unpacked; get it anew");
+        return boot_refuse(&job->kernel, "damaged: it cannot be unpacked; get it anew");
     default:
         return log_errno(err, "kernel '%s': unpack", path);
     }
@@ -233,7 +229,7 @@ static int load_packed(const struct boot_job *job, struct placement *places)
     if (size >= sizeof(header))
         memcpy(&header, host, sizeof(header));
     if (header.magic != HEADER_MAGIC)
-        return refuse(&job->kernel, "compressed, and what is inside is no arm64 Image");
+        return boot_refuse(&job->kernel, "compressed, and what is inside is no arm64 Image");
     err = check_header(&job->kernel, &header);
     if (!err)
         err = choose_places(job, &header, size, places);

@@ -20,7 +20,7 @@ int cmdline_check(const struct boot_job *job, uint64_t max)
     return -E2BIG;
 }
 
-int boot_run(const struct boot_job *job, struct cpu_entry *ret)
+static int run_loader(const struct boot_job *job, struct cpu_entry *ret)
 {
     for (const struct boot_loader *const *at = boot_loaders; *at; at++) {
         if (!(*at)->recognises(&job->kernel))
@@ -69,5 +69,5 @@ int boot_load(struct guest_mem *mem, const struct boot_config *in, struct cpu_en
 
     if (!err && files->initrd_fd >= 0)
         err = boot_file_examine("initrd", files->initrd, files->initrd_fd, &job.initrd);
-    return err ? err : boot_run(&job, ret);
+    return err ? err : run_loader(&job, ret);
 }

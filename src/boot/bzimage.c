@@ -40,12 +40,6 @@ static bool bzimage_recognises(const struct boot_file *file)
     return header.boot_flag == BOOT_FLAG && header.header == HEADER_MAGIC;
 }
 
-static int refuse(const struct boot_file *file, const char *why)
-{
-    log_error("kernel '%s': %s", file->path, why);
-    return -ENOEXEC;
-}
-
 /* Takes over as much of the header as the image has. */
 static int read_header(const struct boot_file *file, struct setup_header *ret)
 {
@@ -60,9 +54,10 @@ static int read_header(const struct boot_file *file, struct setup_header *ret)
             return err;
     }
     if (header.version < VERSION_MIN)
-        return refuse(file, "too old for the 64-bit boot protocol (it takes Linux 3.8 or newer)");
+        return boot_refuse(file,
+                           "too old for the 64-bit boot protocol (it takes Linux 3.8 or newer)");
     if (len < offsetof(struct setup_header, handover_offset))
-        return refuse(file, "broken: its setup header is shorter than its version says");
+        return boot_refuse(file, "broken: its setup header is shorter than its version says");
     *ret = header;
     return 0;
 }
@@ -72,13 +67,13 @@ static int check_header(const struct boot_file *file, const struct setup_header 
     const uint32_t align = header->kernel_alignment;
 
     if (!(header->xloadflags & XLF_KERNEL_64))
-        return refuse(file, "a 32-bit kernel; take one built for x86-64");
+        return boot_refuse(file, "a 32-bit kernel; take one built for x86-64");
     if (!(header->loadflags & LOADED_HIGH))
-        return refuse(file, "a zImage, made to be loaded below 1 MiB; take a bzImage");
+        return boot_refuse(file, "a zImage, made to be loaded below 1 MiB; take a bzImage");
     if (header->relocatable_kernel && (align == 0 || (align & (align - 1))))
-        return refuse(file, "broken: its alignment is not a power of two");
+        return boot_refuse(file, "broken: its alignment is not a power of two");
     if (header->syssize == 0 || header->init_size == 0)
-        return refuse(file, "broken: its header says that it holds no code");
+        return boot_refuse(file, "broken: its header says that it holds no code");
     return 0;
 }
 

@@ -38,29 +38,24 @@ static bool elf_recognises(const struct boot_file *file)
     return memcmp(file->head, ELFMAG, SELFMAG) == 0;
 }
 
-static int refuse(const struct boot_file *file, const char *why)
-{
-    log_error("kernel '%s': %s", file->path, why);
-    return -ENOEXEC;
-}
-
 static int read_header(const struct boot_file *file, Elf64_Ehdr *header)
 {
     if (file->size > EI_CLASS && file->head[EI_CLASS] == ELFCLASS32)
-        return refuse(file, "a 32-bit ELF file; take a kernel built for x86-64");
+        return boot_refuse(file, "a 32-bit ELF file; take a kernel built for x86-64");
     int err = boot_file_read(file, 0, header, sizeof(*header));
     if (err)
         return err;
     if (header->e_ident[EI_CLASS] != ELFCLASS64 || header->e_ident[EI_DATA] != ELFDATA2LSB ||
         header->e_machine != EM_X86_64)
-        return refuse(file, "an ELF file of another kind of machine; take one built for x86-64");
+        return boot_refuse(file,
+                           "an ELF file of another kind of machine; take one built for x86-64");
     if (header->e_type == ET_REL)
-        return refuse(file, "an ELF object file (a kernel module?), not a linked kernel");
+        return boot_refuse(file, "an ELF object file (a kernel module?), not a linked kernel");
     if (header->e_type != ET_EXEC && header->e_type != ET_DYN)
-        return refuse(file, "an ELF file that is no program");
+        return boot_refuse(file, "an ELF file that is no program");
     if (header->e_phnum == 0 || header->e_phnum > SEGMENTS_MAX ||
         header->e_phentsize != sizeof(Elf64_Phdr))
-        return refuse(file, "broken: its ELF program headers make no sense");
+        return boot_refuse(file, "broken: its ELF program headers make no sense");
     return 0;
 }
 
@@ -79,7 +74,7 @@ static int read_segments(const struct boot_file *file, struct elf_image *elf)
         all[i] = all[elf->segment_count];
         all[elf->segment_count++] = segment;
     }
-    return elf->segment_count ? 0 : refuse(file, "an ELF file with nothing to load");
+    return elf->segment_count ? 0 : boot_refuse(file, "an ELF file with nothing to load");
 }
 
 static int check_segment(const struct boot_job *job, const Elf64_Phdr *segment)
@@ -87,7 +82,8 @@ static int check_segment(const struct boot_job *job, const Elf64_Phdr *segment)
     const struct boot_range range = { segment->p_paddr, segment->p_memsz };
 
     if (segment->p_filesz > segment->p_memsz)
-        return refuse(&job->kernel, "broken: a segment has more bytes in the file than in memory");
+        return boot_refuse(&job->kernel,
+                           "broken: a segment has more bytes in the file than in memory");
     if (segment->p_offset > job->kernel.size ||
         segment->p_filesz > job->kernel.size - segment->p_offset) {
         log_error("kernel '%s': cut off: it has %ju bytes, and a segment lies behind them; get it "
@@ -115,7 +111,7 @@ static int check_segments(const struct boot_job *job, struct elf_image *elf)
             return err;
         for (unsigned j = 0; j < i; j++)
             if (overlap(segment, &elf->segments[j]))
-                return refuse(&job->kernel, "broken: its ELF segments overlap in memory");
+                return boot_refuse(&job->kernel, "broken: its ELF segments overlap in memory");
         start = segment->p_paddr < start ? segment->p_paddr : start;
         end = segment->p_paddr + segment->p_memsz > end ? segment->p_paddr + segment->p_memsz : end;
     }
@@ -159,7 +155,7 @@ static int find_note(const struct boot_file *file, const Elf64_Phdr *segment, st
     Elf64_Nhdr note;
 
     if (segment->p_offset > file->size || segment->p_filesz > file->size - segment->p_offset)
-        return refuse(file, "cut off: its notes lie behind its end; get it anew");
+        return boot_refuse(file, "cut off: its notes lie behind its end; get it anew");
     for (unsigned i = 0; i < NOTES_MAX && !elf->has_pvh_entry; i++) {
         if (position > segment->p_filesz || segment->p_filesz - position < sizeof(note))
             break;
@@ -193,7 +189,7 @@ static int find_entry(const struct boot_file *file, struct elf_image *elf)
             return err;
     }
     if (elf->header.e_type == ET_DYN && !elf->has_pvh_entry)
-        return refuse(file, "a relocatable ELF program without a PVH entry, not a kernel");
+        return boot_refuse(file, "a relocatable ELF program without a PVH entry, not a kernel");
     if (!is_loaded(elf, elf->entry)) {
         log_error("kernel '%s': its entry 0x%jx is no physical address of its own; a kernel needs "
                   "a PVH note or a physical entry point",

@@ -69,15 +69,6 @@ int boot_file_examine(const char *role, const char *path, int fd, struct boot_fi
     return err;
 }
 
-int boot_file_adopt(const char *role, const char *path, int fd, struct boot_file *ret)
-{
-    int err = boot_file_examine(role, path, fd, ret);
-
-    if (err)
-        fd_close(&fd);
-    return err;
-}
-
 int boot_file_open(const char *role, const char *path, struct boot_file *ret)
 {
     /* A FIFO without a writer must not hold us up. */
@@ -85,7 +76,16 @@ int boot_file_open(const char *role, const char *path, struct boot_file *ret)
 
     if (fd < 0)
         return refuse_open(role, path, -errno);
-    return boot_file_adopt(role, path, fd, ret);
+    int err = boot_file_examine(role, path, fd, ret);
+    if (err)
+        fd_close(&fd);
+    return err;
+}
+
+int boot_refuse(const struct boot_file *file, const char *why)
+{
+    log_error("%s '%s': %s", file->role, file->path, why);
+    return -ENOEXEC;
 }
 
 void boot_file_close(struct boot_file *file)

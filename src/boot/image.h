@@ -74,8 +74,6 @@ extern const char boot_bootable_files[];
 int boot_file_open(const char *role, const char *path, struct boot_file *ret);
 /* The same for a descriptor that is open, and stays the caller's. */
 int boot_file_examine(const char *role, const char *path, int fd, struct boot_file *ret);
-/* The same, but takes over @fd, also when it fails. */
-int boot_file_adopt(const char *role, const char *path, int fd, struct boot_file *ret);
 void boot_file_close(struct boot_file *file);
 
 /* Reads @len bytes at @offset; a file that ends before that is called cut off. */
@@ -84,11 +82,11 @@ int boot_file_read(const struct boot_file *file, uint64_t offset, void *buf, siz
 int boot_file_load(const struct boot_file *file, uint64_t offset, uint64_t len,
                    const struct boot_job *job, gpa_t gpa);
 
+/* Says why @file cannot be used. Returns -ENOEXEC. */
+int boot_refuse(const struct boot_file *file, const char *why);
+
 /* Refuses a kernel that no loader recognises, by what it looks like. Returns -ENOEXEC. */
 int foreign_refuse(const struct boot_file *kernel);
-
-/* Loads what job->kernel is, with the loader that recognises it. */
-int boot_run(const struct boot_job *job, struct cpu_entry *ret);
 
 /* Where an initrd may lie. */
 struct initrd_limits {

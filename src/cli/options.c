@@ -73,7 +73,8 @@ const struct option *verb_next_option(const struct verb *verb, const struct opti
     return next && next->name ? next : &help_option;
 }
 
-void option_variable(const struct option *option, char *buf, size_t size)
+/* The environment variable of an option: "HUTCH_ON_REBOOT". */
+static void name_variable(const struct option *option, char *buf, size_t size)
 {
     (void)snprintf(buf, size, "HUTCH_%s", option->name);
     for (char *p = buf; *p; p++)
@@ -311,7 +312,7 @@ static int parse_environment(struct parser *parser, char *const *environment)
 
         if (was_seen(parser, o->name) || (o->excludes && was_seen(parser, o->excludes)))
             continue;
-        option_variable(o, name, sizeof(name));
+        name_variable(o, name, sizeof(name));
         const char *value = variable_value(environment, name);
         int err = value ? apply_variable(parser, o, name, value) : 0;
         if (err)

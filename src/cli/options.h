@@ -76,8 +76,5 @@ struct parsed {
 int options_parse(const struct verb *verb, int argc, char **argv, char *const *environment,
                   void *target, struct parsed *ret, struct usage_error *error);
 
-/* The environment variable of an option: "HUTCH_ON_REBOOT". */
-void option_variable(const struct option *option, char *buf, size_t size);
-
 /* The options of `hutch run`, whose target is a struct config. */
 extern const struct option run_options[];

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#include "boot/image.h"
+#include "boot/boot.h"
 #include "host/fd.h"
 #include "mem/layout.h"
 
@@ -23,12 +23,12 @@ static int file_of(const void *data, size_t size)
     return fd;
 }
 
-static void boot(struct boot_job *job)
+static void boot(struct guest_mem *mem, const struct boot_config *config)
 {
     struct cpu_entry entry;
 
-    if (boot_run(job, &entry) == 0 &&
-        (!guest_mem_at(job->mem, entry.address, 1) || !guest_mem_at(job->mem, entry.argument, 1)))
+    if (boot_load(mem, config, &entry) == 0 &&
+        (!guest_mem_at(mem, entry.address, 1) || !guest_mem_at(mem, entry.argument, 1)))
         abort();
 }
 
@@ -36,20 +36,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint8_t initrd[INITRD_SIZE];
     const struct board board = { .ram_size = RAM_SIZE };
-    struct boot_job job = {
-        .cmdline = "console=ttyS0",
-        .board = &board,
-        .kernel = { .fd = -1 },
-        .initrd = { .fd = -1 },
-    };
+    struct boot_files files = { "kernel", "initrd", file_of(data, size),
+                                file_of(initrd, sizeof(initrd)) };
+    const struct boot_config config = { .files = &files,
+                                        .cmdline = "console=ttyS0",
+                                        .board = &board };
+    struct guest_mem *mem = NULL;
 
-    if (guest_mem_create(GUEST_MEM_PRIVATE, &job.mem) || layout_add_ram(job.mem, RAM_SIZE) ||
-        boot_file_adopt("initrd", "initrd", file_of(initrd, sizeof(initrd)), &job.initrd))
+    if (guest_mem_create(GUEST_MEM_PRIVATE, &mem) || layout_add_ram(mem, RAM_SIZE))
         abort();
-    if (boot_file_adopt("kernel", "kernel", file_of(data, size), &job.kernel) == 0)
-        boot(&job);
-    boot_file_close(&job.kernel);
-    boot_file_close(&job.initrd);
-    guest_mem_destroy(job.mem);
+    boot(mem, &config);
+    boot_files_close(&files);
+    guest_mem_destroy(mem);
     return 0;
 }

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "mem/layout.h"
+#include "table_reader.h"
 
 enum { MAX_CPUS = 4096 };
 
@@ -54,23 +55,6 @@ static struct board machine_without_pci(void)
             (struct board_virtio_mmio){ LAYOUT_VIRTIO_MMIO_BASE + i * LAYOUT_VIRTIO_MMIO_STRIDE,
                                         LAYOUT_VIRTIO_MMIO_SIZE, 5 + i };
     return board;
-}
-
-static uint64_t number_at(const uint8_t *bytes, unsigned size)
-{
-    uint64_t value = 0;
-
-    memcpy(&value, bytes, size);
-    return value;
-}
-
-static uint8_t sum(const uint8_t *bytes, size_t len)
-{
-    uint8_t total = 0;
-
-    while (len--)
-        total = (uint8_t)(total + *bytes++);
-    return total;
 }
 
 /* The table at guest address @gpa, of which the length and the checksum must be right. */

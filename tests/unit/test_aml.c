@@ -86,12 +86,12 @@ static void integers_take_the_shortest_form(void **state)
 
 static void an_eisa_id_is_packed_big_endian(void **state)
 {
-    static const uint8_t expected[] = { 0x0c, 0x41, 0xd0, 0x0a, 0x08 };
+    static const uint8_t expected[] = { 8, '_', 'H', 'I', 'D', 0x0c, 0x41, 0xd0, 0x0a, 0x08 };
     struct aml aml;
     (void)state;
 
     aml_init(&aml, buffer, sizeof(buffer));
-    aml_eisa_id(&aml, "PNP0A08");
+    aml_name_eisa_id(&aml, "_HID", "PNP0A08");
 
     assert_int_equal(aml_fini(&aml), sizeof(expected));
     assert_memory_equal(buffer, expected, sizeof(expected));

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "mem/layout.h"
+#include "table_reader.h"
 
 enum { POINTER_SIZE = 16, HEADER_SIZE = 44, MAX_CPUS = 255 };
 enum { PROCESSOR, BUS, IO_APIC, IO_INTERRUPT, LOCAL_INTERRUPT, TYPE_COUNT };
@@ -51,23 +52,6 @@ static int build(const struct board *board)
 {
     memset(area, 0xa5, sizeof(area));
     return mptable_build(board, LAYOUT_MPTABLE_BASE, area, sizeof(area));
-}
-
-static uint32_t number_at(const uint8_t *bytes, unsigned size)
-{
-    uint32_t value = 0;
-
-    memcpy(&value, bytes, size);
-    return value;
-}
-
-static uint8_t sum(const uint8_t *bytes, size_t len)
-{
-    uint8_t total = 0;
-
-    while (len--)
-        total = (uint8_t)(total + *bytes++);
-    return total;
 }
 
 /* The entry number @index of @type, or NULL behind the last one. Entries must be in the order of

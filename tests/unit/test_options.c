@@ -218,7 +218,7 @@ static void a_variable_gives_way_to_an_option_that_excludes_it(void **state)
     config_fini(&result.config);
 }
 
-static void every_option_has_help_and_a_variable(void **state)
+static void every_option_has_help_and_what_goes_with_its_kind(void **state)
 {
     (void)state;
 
@@ -228,9 +228,7 @@ static void every_option_has_help_and_a_variable(void **state)
         assert_non_null(verb->summary);
         assert_non_null(verb->operands);
         while ((option = verb_next_option(verb, option))) {
-            char variable[40];
-            option_variable(option, variable, sizeof(variable));
-            assert_true(strlen(variable) < sizeof(variable) - 1);
+            assert_in_range(strlen(option->name), 1, 30); /* there is room for its variable */
             assert_non_null(option->help);
             assert_true(option->set || option->flags & OPTION_HELP);
             assert_true(!option->value == !!(option->flags & OPTION_BOOLEAN));
@@ -269,7 +267,7 @@ int main(void)
         cmocka_unit_test(variables_set_what_the_command_line_did_not),
         cmocka_unit_test(a_list_on_the_command_line_replaces_its_variable),
         cmocka_unit_test(a_variable_gives_way_to_an_option_that_excludes_it),
-        cmocka_unit_test(every_option_has_help_and_a_variable),
+        cmocka_unit_test(every_option_has_help_and_what_goes_with_its_kind),
         cmocka_unit_test(no_option_is_there_twice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
