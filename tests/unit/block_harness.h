@@ -12,19 +12,33 @@
 #include <unistd.h>
 
 #include "host/loop.h"
+#include "scratch.h"
 #include "virtio/block_backend.h"
 
-/* Makes an empty folder on a real file system and leaves its path in @dir. */
-static inline void scratch_make(char dir[PATH_MAX])
+/* A folder on a real file system, and an image in it; made and removed once for all tests. */
+static char dir[PATH_MAX], image[PATH_MAX];
+
+static inline void scratch_path(char path[PATH_MAX], const char *folder, const char *name)
 {
-    snprintf(dir, PATH_MAX, "/var/tmp/hutch-test-XXXXXX");
-    assert_non_null(mkdtemp(dir));
+    int len = snprintf(path, PATH_MAX, "%s/%s", folder, name);
+    assert_true(len < PATH_MAX);
 }
 
-static inline void scratch_path(char path[PATH_MAX], const char *dir, const char *name)
+static inline int make_scratch(void **state)
 {
-    int len = snprintf(path, PATH_MAX, "%s/%s", dir, name);
-    assert_true(len < PATH_MAX);
+    (void)state;
+    snprintf(dir, PATH_MAX, "/var/tmp/hutch-test-XXXXXX");
+    assert_non_null(scratch_make(dir));
+    scratch_path(image, dir, "disk.img");
+    return 0;
+}
+
+/* Fails if a test left something behind. */
+static inline int remove_scratch(void **state)
+{
+    (void)state;
+    unlink(image);
+    return rmdir(dir);
 }
 
 /* Makes a file of @size bytes: each sector is filled with its number modulo 250, plus 1. Its blocks

@@ -25,6 +25,7 @@
 #include "boot/boot.h"
 #include "boot/image.h"
 #include "mem/layout.h"
+#include "scratch.h"
 
 struct fixture {
     struct guest_mem *mem;
@@ -38,7 +39,7 @@ struct fixture {
 static void fixture_prepare(struct fixture *fixture, uint64_t ram_size)
 {
     *fixture = (struct fixture){ .ram_size = ram_size, .folder = "/tmp/hutch-boot.XXXXXX" };
-    assert_non_null(mkdtemp(fixture->folder));
+    assert_non_null(scratch_make(fixture->folder));
     (void)snprintf(fixture->kernel, sizeof(fixture->kernel), "%s/kernel", fixture->folder);
     (void)snprintf(fixture->initrd, sizeof(fixture->initrd), "%s/initrd", fixture->folder);
     assert_int_equal(guest_mem_create(GUEST_MEM_PRIVATE, &fixture->mem), 0);

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "mem/layout.h"
+#include "scratch.h"
 #include "table_reader.h"
 
 enum { MAX_CPUS = 4096 };
@@ -263,7 +264,7 @@ static void assert_iasl_is_content(const struct board *board)
     char folder[] = "/tmp/hutch-acpi.XXXXXX", command[1024];
 
     build(board);
-    assert_non_null(mkdtemp(folder));
+    assert_non_null(scratch_make(folder));
     for (size_t i = 0; i < 4; i++) {
         size_t len;
         const uint8_t *table = find_table(names[i], &len);

@@ -18,10 +18,11 @@
 
 #include "cpu/vm.h"
 #include "log_capture.h"
+#include "scratch.h"
 
 /* A file that takes the device's place, of a group that is not root's. */
 struct fixture {
-    char path[32];
+    char folder[32], path[40];
     char advice[256];
 };
 
@@ -29,19 +30,19 @@ static int set_up(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
 
-    (void)snprintf(f->path, sizeof(f->path), "/tmp/hutch-advice-XXXXXX");
-    int fd = mkstemp(f->path);
     *state = f;
-    if (fd < 0)
+    (void)snprintf(f->folder, sizeof(f->folder), "/tmp/hutch-advice-XXXXXX");
+    if (!scratch_make(f->folder))
         return -1;
-    return close(fd);
+    (void)snprintf(f->path, sizeof(f->path), "%s/kvm", f->folder);
+    return close(open(f->path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
 }
 
 static int tear_down(void **state)
 {
     struct fixture *f = *state;
 
-    (void)unlink(f->path);
+    scratch_remove(f->folder);
     free(f);
     return 0;
 }

@@ -31,23 +31,6 @@ enum {
 
 #define SECTOR ((size_t)SECTOR_SIZE)
 
-static char dir[PATH_MAX], image[PATH_MAX];
-
-static int make_scratch(void **state)
-{
-    (void)state;
-    scratch_make(dir);
-    scratch_path(image, dir, "disk.img");
-    return 0;
-}
-
-static int remove_scratch(void **state)
-{
-    (void)state;
-    unlink(image);
-    return rmdir(dir);
-}
-
 /* --- a back-end that keeps what it gets until complete() --- */
 
 struct held {

@@ -19,29 +19,17 @@
 
 enum { IMAGE_SIZE = 1024 * 1024 };
 
-static char dir[PATH_MAX], image[PATH_MAX];
-
 struct loop_device {
     int fd;
     char path[64];
 };
 
-static int make_scratch(void **state)
+static int make_scratch_to_mount_on(void **state)
 {
-    (void)state;
-    scratch_make(dir);
-    scratch_path(image, dir, "image");
     /* What is mounted here is gone with this process. */
     if (unshare(CLONE_NEWNS) == 0)
         (void)mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
-    return 0;
-}
-
-static int remove_scratch(void **state)
-{
-    (void)state;
-    unlink(image);
-    return rmdir(dir);
+    return make_scratch(state);
 }
 
 /* Makes a block device of the image, with sectors of @block_size; skips the test if the host does
@@ -241,5 +229,5 @@ int main(void)
         cmocka_unit_test(a_file_system_without_holes_has_no_discard),
     };
 
-    return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
+    return cmocka_run_group_tests(tests, make_scratch_to_mount_on, remove_scratch);
 }

@@ -25,23 +25,6 @@ enum { IMAGE_SIZE = 1024 * 1024, MAX_REQUESTS = 64 };
 
 #define SECTOR ((size_t)SECTOR_SIZE)
 
-static char dir[PATH_MAX], image[PATH_MAX];
-
-static int make_scratch(void **state)
-{
-    (void)state;
-    scratch_make(dir);
-    scratch_path(image, dir, "disk.img");
-    return 0;
-}
-
-static int remove_scratch(void **state)
-{
-    (void)state;
-    unlink(image);
-    return rmdir(dir);
-}
-
 static int make_image(void **state)
 {
     (void)state;

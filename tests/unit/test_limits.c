@@ -13,23 +13,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "host/program.h"
+#include "scratch.h"
 
 static int make_root(void **state)
 {
     static char root[64];
 
     strcpy(root, "/tmp/hutch-limits-XXXXXX");
-    *state = mkdtemp(root);
+    *state = scratch_make(root);
     return *state ? 0 : -1;
 }
 
 static int remove_root(void **state)
 {
-    const char *const argv[] = { "rm", "-rf", *state, NULL };
-    const struct program program = { .argv = argv, .input = -1, .output = -1, .errors = -1 };
-
-    return program_run(&program);
+    scratch_remove(*state);
+    return 0;
 }
 
 /* Puts a file at @path below @root, with the folders above it. */

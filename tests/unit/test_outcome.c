@@ -16,13 +16,14 @@
 #include <unistd.h>
 
 #include "host/fd.h"
+#include "scratch.h"
 
 static int make_folder(void **state)
 {
     static char folder[64];
 
     strcpy(folder, "/tmp/hutch-outcome-XXXXXX");
-    *state = mkdtemp(folder);
+    *state = scratch_make(folder);
     return *state ? 0 : -1;
 }
 
