@@ -271,7 +271,7 @@ bool config_marks_panics(const struct config *config)
  * only without ACPI; with ACPI, each device would be announced twice. */
 static bool announces_devices(const struct config *config)
 {
-    return config->transport == TRANSPORT_MMIO && config->append &&
+    return LAYOUT_VIRTIO_MMIO_BY_CMDLINE && config->transport == TRANSPORT_MMIO && config->append &&
            has_parameter(config->append, "acpi=off");
 }
 

@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "block_harness.h"
+#include "emulated.h"
 #include "host/log.h"
 #include "virtio/block_engine.h"
 
@@ -215,6 +216,7 @@ static void the_holder_of_a_lock_is_found(void **state)
     struct block_backend *first;
     pid_t holder = 0;
     (void)state;
+    skip_if_emulated("whole list of processes in /proc");
     assert_int_equal(block_file_open(&params, &first), 0);
     int fd = open(image, O_RDWR | O_CLOEXEC);
     assert_true(fd >= 0);
@@ -621,6 +623,7 @@ static void in_a_child(void (*use)(void))
 static void threads_take_over_where_io_uring_is_forbidden(void **state)
 {
     (void)state;
+    skip_if_emulated("seccomp");
     in_a_child(use_disk_without_io_uring);
 }
 

@@ -159,6 +159,8 @@ static void a_guest_without_acpi_is_told_of_virtio_mmio_by_parameters(void **sta
 {
     struct config *config = *state;
 
+    if (!LAYOUT_VIRTIO_MMIO_BY_CMDLINE)
+        skip();
     config->transport = TRANSPORT_MMIO;
     config->disks[config->disk_count++] = (struct disk_config){ .path = strdup("a.img") };
     config->append = strdup("acpi=off -- word");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Guest RAM and the address map, without KVM. */
+/* Guest RAM, without KVM. */
 #include "mem/guest_mem.h"
 
 #include <setjmp.h>
@@ -136,37 +136,6 @@ static void private_ram_has_no_descriptor(void **state)
     assert_int_equal(guest_mem_region(*state, 0)->fd, -1);
 }
 
-static void ram_is_split_around_the_32_bit_hole(void **state)
-{
-    assert_int_equal(layout_add_ram(*state, 6 * GIB), 0);
-
-    assert_int_equal(guest_mem_region_count(*state), 2);
-    assert_int_equal(guest_mem_region(*state, 0)->size, LAYOUT_RAM_LOW_MAX);
-    assert_int_equal(guest_mem_region(*state, 1)->gpa, 4 * GIB);
-    assert_int_equal(guest_mem_region(*state, 1)->size, 3 * GIB);
-    assert_null(guest_mem_at(*state, LAYOUT_PCI32_BASE, 1));
-}
-
-static void small_ram_is_one_region(void **state)
-{
-    assert_int_equal(layout_add_ram(*state, 128 * MIB), 0);
-
-    assert_int_equal(guest_mem_region_count(*state), 1);
-}
-
-static void virtio_mmio_slots_have_interrupts_of_their_own(void **state)
-{
-    unsigned seen = 1U << LAYOUT_GSI_SERIAL | 1U << LAYOUT_GSI_ACPI;
-    (void)state;
-
-    for (unsigned slot = 0; slot < LAYOUT_VIRTIO_MMIO_MAX; slot++) {
-        unsigned pin = layout_virtio_mmio_gsi(slot);
-        assert_true(pin < LAYOUT_GSI_COUNT);
-        assert_false(seen & 1U << pin);
-        seen |= 1U << pin;
-    }
-}
-
 int main(void)
 {
 #define MEM_TEST(name) cmocka_unit_test_setup_teardown(name, make_mem, drop_mem)
@@ -181,9 +150,6 @@ int main(void)
         cmocka_unit_test(shared_ram_is_the_memfd_at_the_regions_offset),
         MEM_TEST(ram_starts_at_a_huge_page_of_the_host),
         MEM_TEST(private_ram_has_no_descriptor),
-        MEM_TEST(ram_is_split_around_the_32_bit_hole),
-        MEM_TEST(small_ram_is_one_region),
-        cmocka_unit_test(virtio_mmio_slots_have_interrupts_of_their_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

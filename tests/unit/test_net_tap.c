@@ -32,6 +32,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "emulated.h"
 #include "host/fd.h"
 #include "net_harness.h"
 
@@ -64,7 +65,9 @@ static void silence_ipv6(void)
 
 static void enter_namespaces(void)
 {
-    if (geteuid() != 0)
+    if (is_emulated())
+        reason = "qemu-user has no packet sockets with headers";
+    else if (geteuid() != 0)
         reason = "not root";
     else if (unshare(CLONE_NEWNET | CLONE_NEWNS) < 0)
         reason = "no namespaces";
