@@ -521,14 +521,13 @@ static void requests_under_way_are_waited_for_when_a_disk_goes(void **state)
 /* A device goes with requests under way, and the memory that they are in. */
 static struct block_backend *leave_for_another(struct rig *rig)
 {
-    const size_t len = IMAGE_SIZE / 2;
+    const size_t len = 128 * SECTOR;
     struct job *jobs = calloc(MAX_REQUESTS, sizeof(*jobs));
-    uint8_t *buf = malloc(len);
+    uint8_t *bufs = calloc(MAX_REQUESTS, len);
 
-    assert_true(jobs && buf);
-    memset(buf, 0x77, len);
+    assert_true(jobs && bufs);
     for (unsigned i = 0; i < MAX_REQUESTS; i++) {
-        job_init(&jobs[i], i % 2 ? BLOCK_READ : BLOCK_WRITE, IMAGE_SIZE - len, buf, len);
+        job_init(&jobs[i], i % 2 ? BLOCK_READ : BLOCK_WRITE, IMAGE_SIZE - len, bufs + i * len, len);
         rig_submit(rig, &jobs[i]);
         if (i == MAX_REQUESTS / 2)
             rig_flush(rig);
@@ -537,7 +536,7 @@ static struct block_backend *leave_for_another(struct rig *rig)
     struct block_backend *backend = rig_detach(rig);
 
     assert_int_equal(rig->outstanding, outstanding);
-    free(buf);
+    free(bufs);
     free(jobs);
     return backend;
 }
