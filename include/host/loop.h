@@ -39,7 +39,8 @@ int loop_add_timer(struct loop *loop, pthread_mutex_t *guard, loop_timer_fn *fn,
 /* Arms the timer @delay_ns from now (CLOCK_MONOTONIC), instead of what it was armed for. */
 int loop_set_timer(struct loop_source *source, uint64_t delay_ns);
 
-/* Ends a source: its callback is not called again. NULL is fine. */
+/* Ends a source: its callback is not called again, and its guard is not locked again. NULL is
+ * fine. */
 void loop_remove(struct loop_source *source);
 
 /* Runs callbacks until loop_stop(). Returns 0, or -errno if waiting failed. */

@@ -222,15 +222,15 @@ static void source_call(struct loop_source *source, unsigned events)
 {
     pthread_mutex_t *guard = source->guard;
 
+    /* By an earlier callback of this batch, which may have ended the guard, too. */
+    if (source->removed)
+        return;
     if (guard)
         pthread_mutex_lock(guard);
-    if (source->removed) {
-        /* By an earlier callback of this batch. */
-    } else if (source->on_fd) {
+    if (source->on_fd)
         source->on_fd(source->ctx, events);
-    } else if (timer_take(source)) {
+    else if (timer_take(source))
         source->on_timer(source->ctx);
-    }
     if (guard)
         pthread_mutex_unlock(guard);
 }

@@ -23,6 +23,7 @@ struct probe {
     struct loop *loop;
     struct loop_source *remove; /* this source, when called */
     pthread_mutex_t *guard;     /* expected to be held */
+    pthread_mutex_t *ends;      /* this guard, of that source, when called; NULL: none */
     int calls;
     int stop_after; /* calls; 0: never */
     unsigned events;
@@ -35,6 +36,8 @@ static void note_call(struct probe *probe)
     if (probe->guard)
         assert_int_not_equal(pthread_mutex_trylock(probe->guard), 0);
     loop_remove(probe->remove);
+    if (probe->ends)
+        pthread_mutex_lock(probe->ends); /* and it is never unlocked */
     probe->remove = NULL; /* we may be called once more before the loop has stopped */
     if (probe->calls == probe->stop_after)
         loop_stop(probe->loop);
@@ -166,6 +169,30 @@ static void a_source_removed_by_another_callback_is_not_called(void **state)
     close(fds[1]);
 }
 
+static void the_guard_may_go_with_the_source(void **state)
+{
+    struct loop *loop = *state;
+    int fds[2] = { eventfd(1, EFD_CLOEXEC), eventfd(1, EFD_CLOEXEC) };
+    pthread_mutex_t guards[2] = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER };
+    struct probe probes[2] = { { .loop = loop, .stop_after = 1, .fd = -1, .ends = &guards[1] },
+                               { .loop = loop, .stop_after = 1, .fd = -1, .ends = &guards[0] } };
+    struct loop_source *sources[2];
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(
+            loop_add_fd(loop, fds[i], LOOP_READABLE, &guards[i], note_fd, &probes[i], &sources[i]),
+            0);
+    probes[0].remove = sources[1];
+    probes[1].remove = sources[0];
+
+    (void)alarm(10); /* whoever locks it waits for ever */
+    assert_int_equal(loop_run(loop), 0);
+    (void)alarm(0);
+
+    assert_int_equal(probes[0].calls + probes[1].calls, 1);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 static void a_callback_may_remove_its_own_source(void **state)
 {
     struct loop *loop = *state;
@@ -217,6 +244,7 @@ int main(void)
         LOOP_TEST(a_source_that_waits_for_nothing_is_not_told_of_a_hangup),
         LOOP_TEST(the_guard_is_held_around_the_callback),
         LOOP_TEST(a_source_removed_by_another_callback_is_not_called),
+        LOOP_TEST(the_guard_may_go_with_the_source),
         LOOP_TEST(a_callback_may_remove_its_own_source),
         LOOP_TEST(a_timer_set_anew_fires_once),
         LOOP_TEST(a_stop_before_the_run_ends_it_at_once),
