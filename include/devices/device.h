@@ -22,7 +22,10 @@ struct device_ops {
     void (*write)(struct device *dev, uint64_t offset, unsigned size, uint64_t value);
     /* Back to the state after power-on. */
     void (*reset)(struct device *dev);
-    /* Return 0 or -errno. A device whose load failed must be reset before it is used. */
+    /* Return 0 or -errno. Loading is for a device as after power-on, in a machine whose vCPUs do
+     * not run and whose interrupt controllers are loaded already: a device raises its line, or
+     * sends a message that is due, at once. One whose load failed must be reset before it is
+     * used. */
     int (*save)(struct device *dev, struct state_writer *out);
     int (*load)(struct device *dev, struct state_reader *in);
     void (*destroy)(struct device *dev); /* frees it; half-built is fine */

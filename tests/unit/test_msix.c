@@ -388,6 +388,28 @@ static void a_loaded_table_is_connected_and_keeps_what_is_pending(void **state)
     pci_function_fini(&copy.fn);
 }
 
+static void what_one_host_could_not_connect_is_sent_when_another_loads_it(void **state)
+{
+    struct card *card = *state;
+    struct card copy;
+    struct state_writer out = { .data = NULL };
+    card_init(&copy, VECTORS);
+    card->connect_error = -ENOSPC;
+    open_vector(card, 0);
+    msix_raise(&card->msix, 0);
+    assert_int_equal(pci_function_save(&card->fn, &out), 0);
+    assert_int_equal(msix_save(&card->msix, &out), 0);
+
+    struct state_reader in = { .data = out.data, .len = out.len };
+    assert_int_equal(pci_function_load(&copy.fn, &in), 0);
+    assert_int_equal(msix_load(&copy.msix, &in), 0);
+
+    assert_int_equal(copy.raises[0], 1);
+    assert_int_equal(msix_pba_read(&copy.msix, 0, 8), 0);
+    state_writer_fini(&out);
+    pci_function_fini(&copy.fn);
+}
+
 static void states_that_cannot_be_are_refused(void **state)
 {
     struct card *card = *state;
@@ -431,6 +453,7 @@ int main(void)
         msix_test(sixty_four_vectors_work),
         msix_test(reset_masks_and_disconnects_what_was_connected),
         msix_test(a_loaded_table_is_connected_and_keeps_what_is_pending),
+        msix_test(what_one_host_could_not_connect_is_sent_when_another_loads_it),
         msix_test(states_that_cannot_be_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -51,6 +51,9 @@ bool msix_is_enabled(const struct msix *msix);
  * MSIX_NO_VECTOR among them, send nothing. */
 void msix_raise(struct msix *msix, unsigned vector);
 
-/* Loading comes after pci_function_load(), whose message control tells what to connect. */
+/* Loading comes after pci_function_load(), whose message control tells what to connect. A vector
+ * that is open and pending, since the host could not connect it when it was raised, is sent then:
+ * a pending message is due when its vector is unmasked (PCI 3.0, 6.8.3), and this one is, so
+ * nothing else might ever send it. */
 int msix_save(struct msix *msix, struct state_writer *out);
 int msix_load(struct msix *msix, struct state_reader *in);

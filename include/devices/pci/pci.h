@@ -101,7 +101,8 @@ uint32_t pci_config_read(struct pci_function *fn, unsigned offset, unsigned size
 void pci_config_write(struct pci_function *fn, unsigned offset, unsigned size, uint32_t value);
 
 /* Save and load configuration space; loading maps the BARs where it says, or refuses with
- * -EBADMSG what is another function's. */
+ * -EBADMSG what is another function's. A BAR whose place is taken waits for it, as if the guest
+ * had put it there: of BARs that a guest left on one place, the one loaded first answers. */
 int pci_function_save(struct pci_function *fn, struct state_writer *out);
 int pci_function_load(struct pci_function *fn, struct state_reader *in);
 
