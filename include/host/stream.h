@@ -31,7 +31,8 @@ struct stream_params {
     size_t (*receive)(void *ctx, const uint8_t *data, size_t len);
     /* There is room for output again, after stream_write() said that there was none. */
     void (*transmit_ready)(void *ctx);
-    /* Writing failed with @err (-EPIPE: nobody reads), and all output from now on is lost. Once. */
+    /* Writing failed with @err (-EPIPE: nobody reads), and all output from now on is lost; or, at
+     * the end, the reader took nothing for some seconds (-ETIME), and the last of it is. Once. */
     void (*output_failed)(void *ctx, int err);
     void *ctx;
 };

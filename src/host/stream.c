@@ -27,7 +27,7 @@ enum {
      * a terminal 256 bytes. */
     PIPE_PIECE = 4096,
     TERMINAL_PIECE = 256,
-    STUCK_MS = 5000, /* how long the last output waits for a reader that takes nothing */
+    STUCK_MS = 2000, /* how long the last output waits for a reader that takes nothing */
     DEAF_MS = 1000,  /* a device that takes no input for so long is not going to */
 };
 
@@ -74,8 +74,11 @@ static bool write_piece(struct stream *stream, int timeout_ms)
         len = OUTPUT_SIZE - at;
     if (len > stream->piece)
         len = stream->piece;
-    if (len == 0 || poll(&room, 1, timeout_ms) <= 0)
+    if (len == 0)
         return false;
+    int ready = poll(&room, 1, timeout_ms);
+    if (ready <= 0)
+        return ready < 0 && errno == EINTR;
 
     ssize_t put = write(stream->params.output_fd, stream->output + at, len);
     if (put < 0 && errno != EINTR && errno != EAGAIN) {
@@ -86,8 +89,9 @@ static bool write_piece(struct stream *stream, int timeout_ms)
         stream->params.output_failed(stream->params.ctx, err);
         return false;
     }
-    if (put > 0)
-        stream->tail += (size_t)put;
+    if (put < 0)
+        return errno == EINTR;
+    stream->tail += (size_t)put;
     return put > 0;
 }
 
@@ -248,12 +252,20 @@ int stream_create(const struct stream_params *params, struct stream **ret)
     return 0;
 }
 
+/* Each piece that is taken gives the reader its time anew: a slow one loses nothing. */
+static void flush_last_output(struct stream *stream)
+{
+    while (!stream->output_failed && write_piece(stream, STUCK_MS))
+        ;
+    if (!stream->output_failed && output_used(stream) > 0)
+        stream->params.output_failed(stream->params.ctx, -ETIME);
+}
+
 void stream_destroy(struct stream *stream)
 {
     if (!stream)
         return;
-    while (!stream->output_failed && write_piece(stream, STUCK_MS))
-        ;
+    flush_last_output(stream);
     loop_remove(stream->wake_source);
     loop_remove(stream->input_source);
     loop_remove(stream->output_source);

@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -47,14 +48,24 @@ static void console_resume_output(void *ctx)
         console_transmit_ready(console->vdev);
 }
 
+/* Whether a message can go out now; it may have the same reader as a console that is stuck. */
+static bool can_log(void)
+{
+    struct pollfd room = { .fd = STDERR_FILENO, .events = POLLOUT };
+
+    return poll(&room, 1, 0) > 0;
+}
+
 /* A reader who has gone knows that himself; a full disk is told of. */
 static void console_output_failed(void *ctx, int err)
 {
     const struct console *console = ctx;
+    const char *name = console->serial ? "serial port" : "console";
 
-    if (err != -EPIPE)
-        (void)log_errno(err, "%s: what the guest says from now on is lost",
-                        console->serial ? "serial port" : "console");
+    if (err == -ETIME && can_log())
+        log_error("%s: its reader takes nothing; the guest's last words are lost", name);
+    else if (err != -ETIME && err != -EPIPE)
+        (void)log_errno(err, "%s: what the guest says from now on is lost", name);
 }
 
 static void console_filter_input(void *ctx, uint8_t *data, size_t *len)

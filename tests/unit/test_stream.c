@@ -11,6 +11,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 
@@ -162,19 +164,23 @@ static size_t fill(struct fixture *f, size_t sent)
     return sent;
 }
 
+/* Sends until nobody takes any more. */
+static void fill_pipe_and_buffer(struct fixture *f, size_t *sent)
+{
+    do {
+        f->ready_calls = 0;
+        *sent = fill(f, *sent);
+        settle(f);
+    } while (f->ready_calls);
+}
+
 static void a_slow_reader_makes_the_device_wait_and_loses_nothing(void **state)
 {
     struct fixture *f = *state;
     size_t sent = 0, seen = 0;
     char buf[4096];
 
-    /* Until pipe and buffer are full. */
-    do {
-        f->ready_calls = 0;
-        sent = fill(f, sent);
-        settle(f);
-    } while (f->ready_calls);
-
+    fill_pipe_and_buffer(f, &sent);
     assert_int_equal(fd_set_nonblocking(f->out[0], 1), 0);
     while (seen < sent) {
         ssize_t got = read(f->out[0], buf, sizeof(buf));
@@ -215,6 +221,61 @@ static void destroy_writes_out_what_is_buffered(void **state)
 
     assert_int_equal(read(f->out[0], buf, sizeof(buf)), 10);
     assert_string_equal(buf, "last words");
+}
+
+struct reader {
+    int fd;
+    size_t seen;
+};
+
+/* Takes a page now and then, until the writer is gone. */
+static void *read_slowly(void *ctx)
+{
+    struct reader *reader = ctx;
+    char buf[4096];
+    ssize_t got;
+
+    do {
+        (void)poll(NULL, 0, 20);
+        got = read(reader->fd, buf, sizeof(buf));
+        for (ssize_t i = 0; i < got; i++, reader->seen++)
+            if (buf[i] != (char)('a' + reader->seen % 26))
+                return NULL;
+    } while (got > 0);
+    return NULL;
+}
+
+static void destroy_waits_for_a_slow_reader(void **state)
+{
+    struct fixture *f = *state;
+    struct reader reader = { .fd = f->out[0] };
+    size_t sent = 0;
+    pthread_t thread;
+    fill_pipe_and_buffer(f, &sent);
+    assert_int_equal(pthread_create(&thread, NULL, read_slowly, &reader), 0);
+
+    stream_destroy(f->stream);
+
+    f->stream = NULL;
+    fd_close(&f->out[1]);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(reader.seen, sent);
+    assert_int_equal(f->failures, 0);
+}
+
+static void destroy_does_not_wait_for_ever_for_a_reader_that_is_stuck(void **state)
+{
+    struct fixture *f = *state;
+    size_t sent = 0;
+    fill_pipe_and_buffer(f, &sent);
+
+    (void)alarm(10);
+    stream_destroy(f->stream);
+    (void)alarm(0);
+
+    f->stream = NULL;
+    assert_int_equal(f->failures, 1);
+    assert_int_equal(f->failure, -ETIME);
 }
 
 /* Takes every 'q' out, and counts them. */
@@ -324,6 +385,8 @@ int main(void)
         STREAM_TEST(a_slow_reader_makes_the_device_wait_and_loses_nothing),
         STREAM_TEST(output_without_a_reader_is_dropped),
         STREAM_TEST(destroy_writes_out_what_is_buffered),
+        STREAM_TEST(destroy_waits_for_a_slow_reader),
+        STREAM_TEST(destroy_does_not_wait_for_ever_for_a_reader_that_is_stuck),
         STREAM_TEST(the_end_of_input_does_not_spin),
         FILTER_TEST(a_filter_sees_what_a_deaf_device_does_not_take),
         FILTER_TEST(a_filter_sees_what_there_is_no_room_for),
