@@ -45,10 +45,10 @@ int arch_vm_type(int kvm_fd, uint64_t memory_end, unsigned long *ret)
     unsigned max = max_address_bits(kvm_fd), bits = bits_of(memory_end - 1);
 
     if (bits > max) {
-        log_error("this host's CPUs give guests %u bits of physical address: --memory must be less "
-                  "than %ju MiB",
-                  max, (uintmax_t)(((UINT64_C(1) << max) - LAYOUT_RAM_BASE) / MIB) + 1);
-        return -E2BIG;
+        log_error("the guest's memory ends at %ju MiB, but a guest of this CPU cannot address more "
+                  "than %ju MiB; take less (--memory)",
+                  (uintmax_t)(memory_end / MIB), (uintmax_t)((UINT64_C(1) << max) / MIB));
+        return -EINVAL;
     }
     if (bits < ADDRESS_BITS_MIN)
         bits = ADDRESS_BITS_MIN;
