@@ -5,6 +5,7 @@
  * it should be is refused by a sentence that says what it is instead. Nothing here knows KVM. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,7 +30,12 @@ struct boot_config {
     const struct boot_files *files;
     const char *cmdline;
     const struct board *board; /* the machine that the kernel is told of */
+    bool has_fdt;              /* by a device tree, too, where that is not the only way */
+    int fdt_fd;                /* gets a copy of the device tree; -1: nobody does */
 };
+
+/* Whether kernels of this architecture are told of their machine by a device tree alone. */
+extern const bool boot_needs_fdt;
 
 /* Loads kernel and initrd and writes the boot parameters. Logs what is wrong with an image. Any
  * number of times for the same files. Returns 0 or -errno; guest RAM is then in no particular

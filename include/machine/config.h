@@ -16,6 +16,8 @@ enum { CONFIG_MAX_DISKS = 24, CONFIG_MAX_NETS = 8, CONFIG_NAME_MAX = 63 };
 
 /* TRANSPORT_AUTO: PCI, if the host gives the guest message-signalled interrupts. */
 enum transport { TRANSPORT_PCI, TRANSPORT_MMIO, TRANSPORT_AUTO };
+/* DTB_AUTO: what the architecture's kernels need; gone after config_check(). */
+enum dtb { DTB_OFF, DTB_ON, DTB_AUTO };
 enum on_reboot { ON_REBOOT_RESET, ON_REBOOT_EXIT };
 enum on_panic { ON_PANIC_EXIT, ON_PANIC_HOLD };
 
@@ -68,6 +70,8 @@ struct config {
     enum on_panic on_panic;
     uint64_t timeout_ms; /* 0: none */
     uint64_t grace_ms;
+    enum dtb dtb;
+    char *dtb_path;    /* of a copy for the user; NULL: none */
     char *result_path; /* NULL: none */
     int escape_key;    /* the control character, or -1: none */
     bool dry_run;
@@ -83,6 +87,9 @@ int config_check(struct config *config);
 
 /* Whether a machine may be called so: the name becomes part of paths. */
 bool config_name_is_valid(const char *name);
+
+/* How many virtio devices there are. */
+size_t config_device_count(const struct config *config);
 
 /* The kernel command line that results: the caller's to free; NULL if there is no memory. */
 char *config_cmdline(const struct config *config);

@@ -240,20 +240,6 @@ static int load_packed(const struct boot_job *job, struct placement *places)
 
 /* --- all of it --- */
 
-static int write_fdt(const struct boot_job *job, gpa_t gpa, const struct boot_range *initrd)
-{
-    const struct fdt_params params = {
-        .board = job->board,
-        .cmdline = job->cmdline,
-        .initrd_start = initrd->start,
-        .initrd_size = initrd->size,
-    };
-    void *place = guest_mem_at(job->mem, gpa, FDT_SIZE_MAX);
-    int len = place ? fdt_build(&params, place, FDT_SIZE_MAX) : -EFAULT;
-
-    return len < 0 ? log_errno(len, "device tree for %u CPUs", job->board->cpu_count) : 0;
-}
-
 static int load_rest(const struct boot_job *job, const struct placement *places)
 {
     const struct initrd_limits limits = {
@@ -262,9 +248,10 @@ static int load_rest(const struct boot_job *job, const struct placement *places)
         .ceiling = (places->kernel.start & ~(INITRD_WINDOW_ALIGN - 1)) + INITRD_WINDOW_SIZE,
     };
     struct boot_range initrd;
+    size_t len;
     int err = initrd_load(job, &limits, &initrd);
 
-    return err ? err : write_fdt(job, places->fdt, &initrd);
+    return err ? err : boot_write_fdt(job, &initrd, places->fdt, FDT_SIZE_MAX, &len);
 }
 
 static int arm64_image_load(const struct boot_job *job, struct cpu_entry *ret)

@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "boot/fdt.h"
 #include "host/fd.h"
 #include "host/log.h"
 #include "image.h"
@@ -18,6 +20,35 @@ int cmdline_check(const struct boot_job *job, uint64_t max)
     log_error("kernel command line: %zu bytes, and kernel '%s' takes %ju; shorten it", len,
               job->kernel.path, (uintmax_t)max);
     return -E2BIG;
+}
+
+/* What goes into a pipe or a terminal has no beginning to go back to. */
+static int copy_fdt(int fd, const void *fdt, size_t len)
+{
+    if (lseek(fd, 0, SEEK_SET) == 0 && ftruncate(fd, 0))
+        return -errno;
+    return fd_write_full(fd, fdt, len);
+}
+
+int boot_write_fdt(const struct boot_job *job, const struct boot_range *initrd, gpa_t gpa,
+                   size_t room, size_t *ret)
+{
+    const struct fdt_params params = {
+        .board = job->board,
+        .cmdline = job->cmdline,
+        .initrd_start = initrd->start,
+        .initrd_size = initrd->size,
+    };
+    void *place = guest_mem_at(job->mem, gpa, room);
+    int len = place ? fdt_build(&params, place, room) : -EFAULT;
+
+    if (len < 0)
+        return log_errno(len, "device tree for %u CPUs", job->board->cpu_count);
+    int err = job->fdt_fd < 0 ? 0 : copy_fdt(job->fdt_fd, place, (size_t)len);
+    if (err)
+        return log_errno(err, "copy of the device tree");
+    *ret = (size_t)len;
+    return 0;
 }
 
 static int run_loader(const struct boot_job *job, struct cpu_entry *ret)
@@ -61,6 +92,8 @@ int boot_load(struct guest_mem *mem, const struct boot_config *in, struct cpu_en
         .mem = mem,
         .cmdline = in->cmdline,
         .board = in->board,
+        .has_fdt = in->has_fdt,
+        .fdt_fd = in->fdt_fd,
         .kernel = { .fd = -1 },
         .initrd = { .fd = -1 },
     };

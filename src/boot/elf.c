@@ -180,14 +180,26 @@ static bool is_loaded(const struct elf_image *elf, uint64_t address)
     return false;
 }
 
-static int find_entry(const struct boot_file *file, struct elf_image *elf)
+/* Looks for a PVH entry. There, a kernel cannot be handed a device tree. */
+static int find_pvh_entry(const struct boot_job *job, struct elf_image *elf)
 {
-    elf->entry = elf->header.e_entry;
-    for (unsigned i = elf->segment_count; i < elf->header.e_phnum; i++) {
-        int err = elf->segments[i].p_type == PT_NOTE ? find_note(file, &elf->segments[i], elf) : 0;
-        if (err)
-            return err;
+    int err = 0;
+
+    for (unsigned i = elf->segment_count; !err && i < elf->header.e_phnum; i++) {
+        if (elf->segments[i].p_type == PT_NOTE && !job->has_fdt)
+            err = find_note(&job->kernel, &elf->segments[i], elf);
     }
+    return err;
+}
+
+static int find_entry(const struct boot_job *job, struct elf_image *elf)
+{
+    const struct boot_file *file = &job->kernel;
+
+    elf->entry = elf->header.e_entry;
+    int err = find_pvh_entry(job, elf);
+    if (err)
+        return err;
     if (elf->header.e_type == ET_DYN && !elf->has_pvh_entry)
         return boot_refuse(file, "a relocatable ELF program without a PVH entry, not a kernel");
     if (!is_loaded(elf, elf->entry)) {
@@ -208,7 +220,7 @@ static int inspect(const struct boot_job *job, struct elf_image *elf)
     if (!err)
         err = check_segments(job, elf);
     if (!err)
-        err = find_entry(&job->kernel, elf);
+        err = find_entry(job, elf);
     return err;
 }
 

@@ -36,6 +36,8 @@ struct boot_job {
     struct guest_mem *mem;
     const char *cmdline;
     const struct board *board;
+    bool has_fdt; /* as in struct boot_config, as the next */
+    int fdt_fd;
     struct boot_file kernel, initrd;
 };
 
@@ -104,6 +106,11 @@ int initrd_load(const struct boot_job *job, const struct initrd_limits *limits,
  * longer one off without a word. */
 int cmdline_check(const struct boot_job *job, uint64_t max);
 
+/* Writes the device tree to @gpa, where there is room for @room bytes, and a copy for whoever wants
+ * one. Gives its length in *@ret. */
+int boot_write_fdt(const struct boot_job *job, const struct boot_range *initrd, gpa_t gpa,
+                   size_t room, size_t *ret);
+
 /* --- of a PC --- */
 
 /* Checks that the kernel can have @span, which must lie in RAM between 1 MiB and the 32-bit
@@ -128,7 +135,8 @@ gpa_t memory_low_end(uint64_t ram_size);
 struct boot_range memory_high(uint64_t ram_size);
 
 struct setup_header;
-/* Writes Linux's zero page with a copy of @header, of which the loader's fields are filled in. */
+/* Writes Linux's zero page with a copy of @header, of which the loader's fields are filled in, and
+ * the device tree, if there is to be one. */
 int zero_page_write(const struct boot_job *job, const struct setup_header *header,
                     const struct boot_range *initrd);
 /* Writes the start info of the PVH entry. */

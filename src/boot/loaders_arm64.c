@@ -2,6 +2,8 @@
 /* Which kernels an arm64 machine boots, and what people give it instead. */
 #include "image.h"
 
+const bool boot_needs_fdt = true;
+
 const struct boot_loader *const boot_loaders[] = { &arm64_image_loader, NULL };
 
 const char boot_bootable_files[] = "an arm64 Image, plain, compressed or as EFI zboot,";

@@ -2,6 +2,8 @@
 /* Which kernels a PC boots, and what people give it instead. */
 #include "image.h"
 
+const bool boot_needs_fdt = false; /* there is ACPI */
+
 const struct boot_loader *const boot_loaders[] = { &bzimage_loader, &elf_loader, NULL };
 
 const char boot_bootable_files[] = "a bzImage or an ELF vmlinux";

@@ -122,6 +122,7 @@ void dry_run_print(const struct config *config)
     json_text(&json, "initrd", config->initrd);
     json_text(&json, "cmdline", cmdline);
     json_text(&json, "transport", config->transport == TRANSPORT_MMIO ? "mmio" : "pci");
+    json_bool(&json, "dtb", config->dtb == DTB_ON);
     print_disks(&json, config);
     print_nets(&json, config);
     print_console(&json, "serial", &config->serial);
@@ -133,6 +134,7 @@ void dry_run_print(const struct config *config)
         json_number(&json, "timeout_ms", config->timeout_ms);
     json_number(&json, "grace_ms", config->grace_ms);
     print_escape(&json, config->escape_key);
+    json_text(&json, "dump-dtb", config->dtb_path);
     json_text(&json, "result", config->result_path);
     json_end_object(&json);
 }

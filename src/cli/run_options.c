@@ -216,6 +216,22 @@ static int set_transport(void *target, const char *value, struct usage_error *er
     return err;
 }
 
+static int set_dtb(void *target, const char *value, struct usage_error *error)
+{
+    static const char *const words[] = { "off", "on", NULL };
+    static_assert(DTB_OFF == 0 && DTB_ON == 1, "the order of the words");
+    int choice = 0, err = set_choice(&choice, value, words, error);
+
+    if (!err)
+        ((struct config *)target)->dtb = (enum dtb)choice;
+    return err;
+}
+
+static int set_dump_dtb(void *target, const char *value, struct usage_error *error)
+{
+    return option_replace_path(&((struct config *)target)->dtb_path, value, error);
+}
+
 static int set_on_reboot(void *target, const char *value, struct usage_error *error)
 {
     static const char *const words[] = { "reset", "exit", NULL };
@@ -313,6 +329,10 @@ const struct option run_options[] = {
       COMPLETE_WORDS, "host host,-" },
     { "transport", 0, 0, "pci|mmio", "how virtio devices are found (default: pci)", set_transport,
       COMPLETE_WORDS, "pci mmio" },
+    { "dtb", 0, 0, "on|off", "a device tree (default: where kernels need one)", set_dtb,
+      COMPLETE_WORDS, "on off" },
+    { "dump-dtb", 0, 0, "FILE", "write the guest's device tree into FILE", set_dump_dtb,
+      COMPLETE_FILE },
     { "name", 0, 0, "NAME", "the machine's name (default: made up)", set_name },
     { "timeout", 0, 0, "TIME", "end the machine after so long (default: never)", set_timeout },
     { "grace", 0, 0, "TIME", "how long it may take to shut down (default: 5s)", set_grace },

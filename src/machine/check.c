@@ -90,10 +90,17 @@ static int check_outputs(const struct config *config)
 {
     struct output serial = console_output("--serial=file:", &config->serial);
     struct output console = console_output("--console=file:", &config->console);
+    struct output dtb = { "--dump-dtb=", config->dtb_path, "replace" };
     int err = check_output(config, &serial);
 
     if (!err)
         err = check_output(config, &console);
+    if (!err)
+        err = check_output(config, &dtb);
+    if (!err)
+        err = check_victim(&dtb, "file of the serial port", serial.path);
+    if (!err)
+        err = check_victim(&dtb, "file of the console", console.path);
     return err ? err : check_victim(&console, "file of the serial port", serial.path);
 }
 
@@ -219,6 +226,8 @@ int machine_check_result(const struct config *config)
         err = check_victim(&result, "file of the serial port", serial->path);
     if (!err && console->kind == CONSOLE_FILE)
         err = check_victim(&result, "file of the console", console->path);
+    if (!err)
+        err = check_victim(&result, "file of the device tree", config->dtb_path);
     return err;
 }
 
@@ -228,6 +237,8 @@ int machine_check(const struct config *config)
 
     if (!err)
         err = check_console("--console", &config->console);
+    if (!err && config->dtb_path)
+        err = check_folder("--dump-dtb", config->dtb_path);
     if (!err)
         err = check_outputs(config);
     if (!err)
@@ -242,6 +253,7 @@ int machine_check(const struct config *config)
 static int try_kernel(const struct config *config)
 {
     struct boot_files files = { .kernel_fd = -1, .initrd_fd = -1 };
+    AUTO_CLOSE int dtb_fd = -1;
     struct guest_mem *mem = NULL;
     struct cpu_entry entry;
     struct board board = { 0 };
@@ -252,7 +264,11 @@ static int try_kernel(const struct config *config)
     if (!err)
         err = boot_files_open(config->kernel, config->initrd, &files);
     if (!err)
-        err = machine_load_kernel(config, &files, &board, mem, &entry);
+        err = session_open_dtb(config, &dtb_fd);
+    if (!err) {
+        board_foresee_devices(&board, config);
+        err = machine_load_kernel(config, &files, &board, dtb_fd, mem, &entry);
+    }
     boot_files_close(&files);
     board_fini(&board);
     guest_mem_destroy(mem);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "boot/boot.h"
 #include "devices/pci/pci.h"
 #include "host/fd.h"
 #include "host/limits.h"
@@ -44,6 +45,7 @@ int config_init(struct config *config)
         .memory_size = default_memory(),
         .has_rng = true,
         .transport = TRANSPORT_AUTO,
+        .dtb = DTB_AUTO,
         .grace_ms = DEFAULT_GRACE_MS,
         .escape_key = DEFAULT_ESCAPE_KEY,
     };
@@ -68,6 +70,7 @@ void config_fini(struct config *config)
     free(config->initrd);
     free(config->append);
     free(config->cmdline);
+    free(config->dtb_path);
     free(config->result_path);
     *config = (struct config){ 0 };
 }
@@ -194,7 +197,7 @@ static int check_nets(struct config *config)
     return 0;
 }
 
-static size_t device_count(const struct config *config)
+size_t config_device_count(const struct config *config)
 {
     return config->disk_count + config->net_count + config->has_rng +
            (config->console.kind != CONSOLE_NONE);
@@ -206,7 +209,7 @@ static int check_device_count(const struct config *config)
 {
     bool is_pci = config->transport != TRANSPORT_MMIO;
     size_t places = is_pci ? PCI_SLOT_COUNT - 1 : LAYOUT_VIRTIO_MMIO_MAX;
-    size_t count = device_count(config);
+    size_t count = config_device_count(config);
 
     if (count <= places)
         return 0;
@@ -214,6 +217,21 @@ static int check_device_count(const struct config *config)
               count, is_pci ? "PCI" : "virtio-mmio", places,
               is_pci ? "" : "; --transport=pci has more");
     return -EINVAL;
+}
+
+static int resolve_dtb(struct config *config)
+{
+    if (config->dtb == DTB_AUTO)
+        config->dtb = boot_needs_fdt ? DTB_ON : DTB_OFF;
+    if (config->dtb == DTB_OFF && boot_needs_fdt) {
+        log_error("--dtb=off: without a device tree this machine's kernel would find nothing");
+        return -EINVAL;
+    }
+    if (config->dtb == DTB_OFF && config->dtb_path) {
+        log_error("--dump-dtb: the guest gets no device tree; add --dtb=on");
+        return -EINVAL;
+    }
+    return 0;
 }
 
 static int check_cmdline(const struct config *config)
@@ -244,6 +262,8 @@ int config_check(struct config *config)
         err = check_nets(config);
     if (!err)
         err = check_device_count(config);
+    if (!err)
+        err = resolve_dtb(config);
     if (!err)
         err = check_cmdline(config);
     return err;
@@ -278,7 +298,7 @@ static bool announces_devices(const struct config *config)
 /* Every device takes the next slot; which it is does not matter here. */
 static void write_announcements(const struct config *config, FILE *out)
 {
-    size_t count = device_count(config);
+    size_t count = config_device_count(config);
 
     for (unsigned slot = 0; slot < count && slot < LAYOUT_VIRTIO_MMIO_MAX; slot++)
         (void)fprintf(out, "virtio_mmio.device=%ju@0x%jx:%u ", (uintmax_t)LAYOUT_VIRTIO_MMIO_SIZE,

@@ -74,12 +74,7 @@ static int place_on_mmio(struct machine *machine, struct virtio_dev *vdev)
         err = machine_own(machine, dev);
     if (!err)
         err = bus_add(machine->memory, params.address, LAYOUT_VIRTIO_MMIO_SIZE, dev, 0);
-    if (err)
-        return err;
-    machine->board.virtio_mmio[machine->board.virtio_mmio_count++] = (struct board_virtio_mmio){
-        .base = params.address, .size = LAYOUT_VIRTIO_MMIO_SIZE, .gsi = gsi
-    };
-    return 0;
+    return err;
 }
 
 int machine_place_virtio(struct machine *machine, struct virtio_dev *vdev)
@@ -91,6 +86,8 @@ int machine_place_virtio(struct machine *machine, struct virtio_dev *vdev)
         return -ENOSPC; /* config_check() has counted them, but for TRANSPORT_AUTO */
     }
     int err = is_pci ? place_on_pci(machine, vdev) : place_on_mmio(machine, vdev);
+    if (!err)
+        board_add_virtio(&machine->board, machine->next_slot);
     machine->next_slot++;
     return err;
 }
@@ -280,14 +277,11 @@ static int build_core(struct machine *machine)
 
 static int build_devices(struct machine *machine)
 {
-    struct board *board = &machine->board;
-
     for (size_t i = 0; i < sizeof(add_devices) / sizeof(add_devices[0]); i++) {
         int err = add_devices[i](machine);
         if (err)
             return err;
     }
-    board->pci_slot_count = board->has_pci ? machine->next_slot : 0;
     return 0;
 }
 
@@ -351,21 +345,49 @@ void board_fini(struct board *board)
     board->cpu_ids = NULL;
 }
 
+void board_add_virtio(struct board *board, unsigned slot)
+{
+    if (board->has_pci) {
+        board->pci_slot_count = slot + 1;
+    } else {
+        board->virtio_mmio[board->virtio_mmio_count++] = (struct board_virtio_mmio){
+            .base = layout_virtio_mmio_base(slot - 1),
+            .size = LAYOUT_VIRTIO_MMIO_SIZE,
+            .gsi = layout_virtio_mmio_gsi(slot - 1),
+        };
+    }
+}
+
+void board_foresee_devices(struct board *board, const struct config *config)
+{
+    for (unsigned i = 0; i < config_device_count(config); i++)
+        board_add_virtio(board, i + 1);
+}
+
 int machine_load_kernel(const struct config *config, const struct boot_files *files,
-                        const struct board *board, struct guest_mem *mem, struct cpu_entry *ret)
+                        const struct board *board, int dtb_fd, struct guest_mem *mem,
+                        struct cpu_entry *ret)
 {
     AUTO_FREE char *cmdline = config_cmdline(config);
-    struct boot_config boot = { .files = files, .cmdline = cmdline, .board = board };
+    struct boot_config boot = {
+        .files = files,
+        .cmdline = cmdline,
+        .board = board,
+        .has_fdt = config->dtb == DTB_ON,
+        .fdt_fd = dtb_fd,
+    };
 
     return cmdline ? boot_load(mem, &boot, ret) : log_errno(-ENOMEM, "kernel command line");
 }
 
 static int load_kernel(struct machine *machine)
 {
+    struct session *session = machine->session;
     struct cpu_entry entry;
-    int err = machine_load_kernel(machine->config, &machine->session->boot_files, &machine->board,
-                                  machine->mem, &entry);
+    int err = machine_load_kernel(machine->config, &session->boot_files, &machine->board,
+                                  session->dtb_fd, machine->mem, &entry);
 
+    fd_close(&session->dtb_fd);
     if (!err)
         err = vcpu_set_entry(machine->vcpus[0].vcpu, machine->mem, &entry);
     return err;

@@ -42,6 +42,7 @@ struct session {
     struct block_backend *disks[CONFIG_MAX_DISKS];
     struct net_backend *nets[CONFIG_MAX_NETS];
     struct boot_files boot_files;
+    int dtb_fd; /* gets a copy of the device tree, once; -1: nobody does */
 };
 
 /* An empty one, whose age counts from here. @config must outlive it. */
@@ -57,6 +58,8 @@ uint64_t session_age_ns(const struct session *session);
 
 /* Opens a disk as every machine has it. Logs what is wrong. Returns 0 or -errno. */
 int session_open_disk(const struct disk_config *disk, struct block_backend **ret);
+/* Opens what gets a copy of the device tree; -1: nothing. Logs. */
+int session_open_dtb(const struct config *config, int *ret);
 
 enum console_index { CONSOLE_SERIAL, CONSOLE_VIRTIO };
 
@@ -172,10 +175,17 @@ void board_fini(struct board *board);
  * board_init(). In board_<architecture>.c. */
 void board_place_chips(struct board *board, const struct vm *vm);
 
-/* Puts the kernel that is in @files into @mem with the command line of @config, and says how to
- * enter it. Logs what is wrong. Returns 0 or -errno. */
+/* Adds a virtio device in @slot, the first of which is 1. */
+void board_add_virtio(struct board *board, unsigned slot);
+/* Adds all that @config asks for: for a machine that will not run. */
+void board_foresee_devices(struct board *board, const struct config *config);
+
+/* Puts the kernel that is in @files into @mem with the command line of @config, and a copy of the
+ * device tree into @dtb_fd, if that is not -1, and says how to enter the kernel. Logs what is
+ * wrong. Returns 0 or -errno. */
 int machine_load_kernel(const struct config *config, const struct boot_files *files,
-                        const struct board *board, struct guest_mem *mem, struct cpu_entry *ret);
+                        const struct board *board, int dtb_fd, struct guest_mem *mem,
+                        struct cpu_entry *ret);
 
 /* Takes over @dev as the next device; fails if it is one too many, having destroyed it. */
 int machine_own(struct machine *machine, struct device *dev);

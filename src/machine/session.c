@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "host/fd.h"
 #include "host/log.h"
 #include "machine_private.h"
 
@@ -75,6 +76,26 @@ static void keep_descriptors(const struct config *config)
     }
 }
 
+/* --- the device tree --- */
+
+/* Only the user may read it, as it has the seeds of the guest's random numbers. */
+int session_open_dtb(const struct config *config, int *ret)
+{
+    int fd = -1;
+
+    if (config->dtb_path) {
+        fd = open(config->dtb_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK, 0600);
+        if (fd < 0 && errno == ENXIO) {
+            log_error("--dump-dtb=%s: nobody reads this pipe", config->dtb_path);
+            return -ENXIO;
+        }
+        if (fd < 0)
+            return log_errno(-errno, "--dump-dtb=%s", config->dtb_path);
+    }
+    *ret = fd;
+    return 0;
+}
+
 /* --- the session --- */
 
 void session_init(struct session *session, const struct config *config)
@@ -83,6 +104,7 @@ void session_init(struct session *session, const struct config *config)
         .config = config,
         .launch_ns = now_ns(),
         .boot_files = { .kernel_fd = -1, .initrd_fd = -1 },
+        .dtb_fd = -1,
     };
     for (size_t i = 0; i < CONSOLE_COUNT; i++)
         session->console_input[i] = session->console_output[i] = -1;
@@ -100,11 +122,14 @@ int session_open(struct session *session)
         err = open_net(&config->nets[i], &session->nets[i]);
     if (!err)
         err = boot_files_open(config->kernel, config->initrd, &session->boot_files);
+    if (!err)
+        err = session_open_dtb(config, &session->dtb_fd);
     return err;
 }
 
 void session_close(struct session *session)
 {
+    fd_close(&session->dtb_fd);
     boot_files_close(&session->boot_files);
     for (size_t i = 0; i < CONFIG_MAX_NETS; i++)
         net_backend_destroy(session->nets[i]);

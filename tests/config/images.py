@@ -39,6 +39,12 @@ def elf(paddr=0x1000000, memsz=0x2000, entry=0x1000000, machine=62, kind=2, bits
     return head + load + code
 
 
+def arm64_image(text_offset=0, image_size=0x200000, flags=10):
+    """Linux's Documentation/arch/arm64/booting.rst, and code behind it."""
+    return struct.pack("<IIQQQQQQ4sI", 0, 0, text_offset, image_size, flags, 0, 0, 0, b"ARM\x64", 0) + \
+        KERNEL_CODE
+
+
 def padded(data, size=4096):
     return data + b"\0" * (size - len(data))
 
@@ -71,7 +77,7 @@ def kernels():
         "elf-cut": elf(filesz=0x1800),
         "elf-filesz": elf(filesz=0x9000),
         "elf-headers": elf(count=60000),
-        "arm64-image": padded(b"MZ" + b"\0" * 54 + b"ARM\x64"),
+        "arm64-image": arm64_image(),
         "zboot": padded(b"MZ\0\0zimg"),
         "kernel-gz": gzip.compress(good, mtime=0),
         "kernel-xz": lzma.compress(good),

@@ -38,9 +38,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const struct board board = { .ram_size = RAM_SIZE };
     struct boot_files files = { "kernel", "initrd", file_of(data, size),
                                 file_of(initrd, sizeof(initrd)) };
-    const struct boot_config config = { .files = &files,
-                                        .cmdline = "console=ttyS0",
-                                        .board = &board };
+    const struct boot_config config = {
+        .files = &files, .cmdline = "console=ttyS0", .board = &board, .fdt_fd = -1
+    };
     struct guest_mem *mem = NULL;
 
     if (guest_mem_create(GUEST_MEM_PRIVATE, &mem) || layout_add_ram(mem, RAM_SIZE))

@@ -29,6 +29,8 @@
 
 struct fixture {
     struct guest_mem *mem;
+    bool has_fdt;
+    int fdt_fd;
     const struct boot_loader *loader; /* NULL: the one of this architecture for the file */
     uint64_t ram_base, ram_size;
     char folder[32], kernel[64], initrd[64];
@@ -38,7 +40,8 @@ struct fixture {
 
 static void fixture_prepare(struct fixture *fixture, uint64_t ram_size)
 {
-    *fixture = (struct fixture){ .ram_size = ram_size, .folder = "/tmp/hutch-boot.XXXXXX" };
+    *fixture =
+        (struct fixture){ .ram_size = ram_size, .fdt_fd = -1, .folder = "/tmp/hutch-boot.XXXXXX" };
     assert_non_null(scratch_make(fixture->folder));
     (void)snprintf(fixture->kernel, sizeof(fixture->kernel), "%s/kernel", fixture->folder);
     (void)snprintf(fixture->initrd, sizeof(fixture->initrd), "%s/initrd", fixture->folder);
@@ -96,6 +99,8 @@ static int fixture_load(struct fixture *fixture, const struct boot_config *confi
         .mem = fixture->mem,
         .cmdline = config->cmdline,
         .board = config->board,
+        .has_fdt = config->has_fdt,
+        .fdt_fd = config->fdt_fd,
         .initrd = { .fd = -1 },
     };
     int err = boot_file_examine("kernel", files->kernel, files->kernel_fd, &job.kernel);
@@ -112,7 +117,13 @@ static int fixture_boot_files(struct fixture *fixture, const char *cmdline, bool
 {
     const struct board board = { .ram_base = fixture->ram_base, .ram_size = fixture->ram_size };
     struct boot_files files;
-    struct boot_config config = { .files = &files, .cmdline = cmdline, .board = &board };
+    struct boot_config config = {
+        .files = &files,
+        .cmdline = cmdline,
+        .board = &board,
+        .has_fdt = fixture->has_fdt,
+        .fdt_fd = fixture->fdt_fd,
+    };
     int err = boot_files_open(fixture->kernel, has_initrd ? fixture->initrd : NULL, &files);
 
     if (err)

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <libfdt.h>
 
 #include "boot_fixture.h"
 #include "boot_images.h"
@@ -399,6 +400,43 @@ static void an_image_cut_off_anywhere_is_refused(void **state)
     fixture_fini(&fixture);
 }
 
+static void the_device_tree_is_in_the_list_of_setup_data(void **state)
+{
+    struct fixture fixture;
+    struct test_bzimage image = bzimage_make();
+    (void)state;
+    fixture_init(&fixture, 64 * MIB);
+    fixture.has_fdt = true;
+    write_file(fixture.kernel, image.bytes, sizeof(image.bytes));
+
+    assert_int_equal(fixture_boot(&fixture, "quiet", false), 0);
+
+    const struct boot_params *params = guest_mem_at(fixture.mem, fixture.entry.argument, 4096);
+    const struct setup_data *data = guest_mem_at(fixture.mem, params->hdr.setup_data, 4096);
+    assert_int_equal(data->type, SETUP_DTB);
+    assert_int_equal(data->next, 0);
+    assert_int_equal(fdt_check_full(data->data, data->len), 0);
+    assert_string_equal(
+        fdt_getprop(data->data, fdt_path_offset(data->data, "/chosen"), "bootargs", NULL), "quiet");
+    fixture_fini(&fixture);
+}
+
+static void no_device_tree_is_no_setup_data(void **state)
+{
+    struct fixture fixture;
+    struct test_bzimage image = bzimage_make();
+    (void)state;
+    fixture_init(&fixture, 64 * MIB);
+    image.header.setup_data = 0x12345;
+    write_file(fixture.kernel, image.bytes, sizeof(image.bytes));
+
+    assert_int_equal(fixture_boot(&fixture, "quiet", false), 0);
+
+    const struct boot_params *params = guest_mem_at(fixture.mem, fixture.entry.argument, 4096);
+    assert_int_equal(params->hdr.setup_data, 0);
+    fixture_fini(&fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -418,6 +456,8 @@ int main(void)
         cmocka_unit_test(the_longest_command_line_is_taken_and_a_longer_one_refused),
         cmocka_unit_test(images_that_cannot_be_booted_are_refused_with_the_reason),
         cmocka_unit_test(an_image_cut_off_anywhere_is_refused),
+        cmocka_unit_test(the_device_tree_is_in_the_list_of_setup_data),
+        cmocka_unit_test(no_device_tree_is_no_setup_data),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

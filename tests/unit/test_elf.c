@@ -346,6 +346,24 @@ static void notes_without_end_are_not_followed(void **state)
     fixture_fini(&fixture);
 }
 
+static void with_a_device_tree_the_64_bit_entry_is_taken(void **state)
+{
+    struct fixture fixture;
+    struct test_elf elf = elf_make();
+    (void)state;
+    fixture_init(&fixture, 64 * MIB);
+    fixture.has_fdt = true;
+    elf_add_pvh_note(&elf, ELF_PLACE + 0x20);
+    write_file(fixture.kernel, elf.bytes, sizeof(elf.bytes));
+
+    assert_int_equal(fixture_boot(&fixture, "", false), 0);
+
+    assert_int_equal(fixture.entry.mode, CPU_ENTRY_LONG);
+    const struct boot_params *params = guest_mem_at(fixture.mem, fixture.entry.argument, 4096);
+    assert_int_equal(params->hdr.setup_data, LAYOUT_SETUP_DATA);
+    fixture_fini(&fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -359,6 +377,7 @@ int main(void)
         cmocka_unit_test(files_that_cannot_be_booted_are_refused_with_the_reason),
         cmocka_unit_test(a_file_cut_off_anywhere_is_refused),
         cmocka_unit_test(notes_without_end_are_not_followed),
+        cmocka_unit_test(with_a_device_tree_the_64_bit_entry_is_taken),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
