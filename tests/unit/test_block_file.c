@@ -648,6 +648,14 @@ static unsigned count_threads(void)
     return count;
 }
 
+/* One that was joined may be on its way out for a moment yet, when it is emulated. */
+static bool threads_are_down_to(unsigned count)
+{
+    for (int i = 0; i < 100 && count_threads() > count; i++)
+        usleep(10000);
+    return count_threads() == count;
+}
+
 static void an_unused_disk_has_no_threads(void **state)
 {
     struct block_file_params params = { .path = image };
@@ -662,7 +670,7 @@ static void an_unused_disk_has_no_threads(void **state)
     assert_int_equal(rig_do(&rig, BLOCK_FLUSH, 0, NULL, 0), 0);
     assert_true(count_threads() <= before + 1);
     rig_close(&rig);
-    assert_int_equal(count_threads(), before);
+    assert_true(threads_are_down_to(before));
 }
 
 static void a_disk_without_a_device_has_no_threads(void **state)
