@@ -256,7 +256,7 @@ static int load_rest(const struct boot_job *job, const struct placement *places)
 
 static int arm64_image_load(const struct boot_job *job, struct cpu_entry *ret)
 {
-    struct placement places;
+    struct placement places = { 0 };
     int err = cmdline_check(job, BOOT_CMDLINE_MAX_DEFAULT);
 
     if (!err)
