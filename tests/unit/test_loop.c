@@ -38,6 +38,7 @@ static void note_call(struct probe *probe)
     loop_remove(probe->remove);
     if (probe->ends)
         pthread_mutex_lock(probe->ends); /* and it is never unlocked */
+    probe->ends = NULL;
     probe->remove = NULL; /* we may be called once more before the loop has stopped */
     if (probe->calls == probe->stop_after)
         loop_stop(probe->loop);
@@ -188,7 +189,7 @@ static void the_guard_may_go_with_the_source(void **state)
     assert_int_equal(loop_run(loop), 0);
     (void)alarm(0);
 
-    assert_int_equal(probes[0].calls + probes[1].calls, 1);
+    assert_true(probes[0].calls == 0 || probes[1].calls == 0);
     close(fds[0]);
     close(fds[1]);
 }
