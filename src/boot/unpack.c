@@ -80,8 +80,8 @@ bool unpack_recognise(const uint8_t head[MAGIC_SIZE], enum unpack_format *ret)
     return is_gzip || is_zstd(head);
 }
 
-/* Behind a member or frame: whether another one begins. Returns 0 or -errno. */
-static int find_next(struct reader *reader, enum unpack_format format, bool *ret)
+/* Whether a member or frame begins here. Returns 0 or -errno. */
+static int find_begin(struct reader *reader, enum unpack_format format, bool *ret)
 {
     static const uint8_t none[MAGIC_SIZE];
     int err = reader->end - reader->start < MAGIC_SIZE ? reader_fill(reader) : 0;
@@ -126,7 +126,7 @@ static int gzip_members(z_stream *stream, struct reader *reader)
         if (!err)
             err = gzip_step(stream, reader);
         if (err == 1) {
-            err = find_next(reader, UNPACK_GZIP, &again);
+            err = find_begin(reader, UNPACK_GZIP, &again);
             if (!err && again && inflateReset(stream) != Z_OK)
                 err = -ENOMEM;
         }
@@ -166,17 +166,20 @@ static int zstd_step(ZSTD_DCtx *context, struct reader *reader, ZSTD_outBuffer *
     }
 }
 
+/* Only frames of today's format: libzstd may take those of its first versions as well. */
 static int zstd_frames(ZSTD_DCtx *context, struct reader *reader, ZSTD_outBuffer *out)
 {
-    bool again = true;
-    int err = 0;
+    bool again;
+    int err = find_begin(reader, UNPACK_ZSTD, &again);
 
+    if (!err && !again)
+        return reader->end - reader->start < MAGIC_SIZE ? -ENODATA : -EBADMSG;
     while (!err && again) {
         err = reader_need(reader);
         if (!err)
             err = zstd_step(context, reader, out);
         if (err == 1)
-            err = find_next(reader, UNPACK_ZSTD, &again);
+            err = find_begin(reader, UNPACK_ZSTD, &again);
     }
     return err;
 }

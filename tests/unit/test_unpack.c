@@ -324,6 +324,21 @@ static void a_broken_beginning_is_damage(void **state)
     }
 }
 
+/* Their magic numbers are 0xfd2fb522 to 27. */
+static void what_early_versions_of_zstd_wrote_is_not_taken(void **state)
+{
+    struct fixture *fixture = fixture_create();
+    (void)state;
+
+    for (uint8_t version = 0x22; version <= 0x27; version++) {
+        const uint8_t head[] = { version, 0xb5, 0x2f, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0 };
+        fixture->packed_len = 0;
+        append(fixture, head, sizeof(head));
+        assert_int_equal(run(fixture, UNPACK_ZSTD, ROOM), -EBADMSG);
+    }
+    free(fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -340,6 +355,7 @@ int main(void)
         cmocka_unit_test(a_wrong_checksum_is_damage),
         cmocka_unit_test(a_wrong_length_of_gzip_is_damage),
         cmocka_unit_test(a_broken_beginning_is_damage),
+        cmocka_unit_test(what_early_versions_of_zstd_wrote_is_not_taken),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
