@@ -9,42 +9,28 @@
 #include "cli_private.h"
 #include "host/log.h"
 #include "kernel_config.h"
+#include "kernel_needs.h"
 
 enum { STATUS_LACKING = 1 };
 
-/* A driver is ESSENTIAL if no machine of ours is of use without it. */
-enum need { ESSENTIAL, USEFUL };
-
-struct driver {
-    const char *option;
-    const char *name;
-    enum need need;
-    const char *what; /* it is for; what is missing without it */
-};
-
+/* What every machine needs. */
 static const struct driver drivers[] = {
-    { "64BIT", "64-bit", ESSENTIAL, "hutch starts kernels in 64-bit mode" },
-    { "ACPI", "ACPI", ESSENTIAL, "finds CPUs, devices and the power button" },
     { "PCI", "PCI", USEFUL, "--transport=pci" },
     { "SERIAL_8250_CONSOLE", "8250 console", USEFUL, "the kernel's words on ttyS0" },
     { "BLK_DEV_INITRD", "initrd", USEFUL, "--initrd" },
-    { "KVM_GUEST", "KVM guest", USEFUL, "a good clock, and CPUs that wait for each other well" },
-    { "PVH", "PVH", USEFUL, "starting an uncompressed vmlinux" },
     { "VIRTIO_PCI", "virtio_pci", USEFUL, "every virtio device of --transport=pci" },
     { "VIRTIO_MMIO", "virtio_mmio", USEFUL, "every virtio device of --transport=mmio" },
-    { "X86_MPPARSE", "MP table", USEFUL, "acpi=off: CPUs and interrupts" },
-    { "VIRTIO_MMIO_CMDLINE_DEVICES", "device=", USEFUL, "acpi=off with --transport=mmio: devices" },
     { "VIRTIO_BLK", "virtio_blk", USEFUL, "--disk" },
     { "VIRTIO_NET", "virtio_net", USEFUL, "--net" },
     { "VIRTIO_CONSOLE", "virtio_console", USEFUL, "--console (hvc0)" },
     { "HW_RANDOM_VIRTIO", "virtio_rng", USEFUL, "--rng" },
     { "PVPANIC_MMIO", "pvpanic", USEFUL, "telling of a panic at once, also with --cmdline" },
-    { "ACPI_BUTTON", "power button", USEFUL, "shutting down on SIGTERM" },
     { "EXT4_FS", "ext4", USEFUL, "root file systems of that kind" },
     { "DEVTMPFS", "devtmpfs", USEFUL, "/dev in the guest" },
     { "OVERLAY_FS", "overlay", USEFUL, "a writable layer over a read-only root" },
     { "VIRTIO_FS", "virtiofs", USEFUL, "folders of the host" },
     { "VIRTIO_VSOCKETS", "virtio_vsock", USEFUL, "sockets between host and guest" },
+    { 0 },
 };
 
 static enum config_value value_of(const struct kernel_config *config, const char *option)
@@ -58,20 +44,20 @@ static enum config_value value_of(const struct kernel_config *config, const char
     return value;
 }
 
-static int print_drivers(const struct kernel_config *config)
+/* Prints them up to one without an option. Returns how many essential ones are missing. */
+static int print_drivers(const struct kernel_config *config, const struct driver *driver)
 {
     static const char *const words[] = {
         [CONFIG_MISSING] = "missing", [CONFIG_MODULE] = "module", [CONFIG_BUILT_IN] = "built in"
     };
     int lacking = 0;
 
-    for (size_t i = 0; i < sizeof(drivers) / sizeof(drivers[0]); i++) {
-        const struct driver *driver = &drivers[i];
+    for (; driver->option; driver++) {
         enum config_value value = value_of(config, driver->option);
-        printf("%-9s %-15s %s%s\n", words[value], driver->name,
-               value == CONFIG_MISSING && driver->need == ESSENTIAL ? "NEEDED: " : "",
+        bool is_lacking = value == CONFIG_MISSING && driver->need == ESSENTIAL;
+        printf("%-9s %-15s %s%s\n", words[value], driver->name, is_lacking ? "NEEDED: " : "",
                driver->what);
-        lacking += value == CONFIG_MISSING && driver->need == ESSENTIAL;
+        lacking += is_lacking;
     }
     return lacking;
 }
@@ -99,16 +85,6 @@ static bool print_root_advice(const struct kernel_config *config, const char *tr
     return true;
 }
 
-/* What stands between this kernel and -a acpi=off. */
-static void print_acpi_off_advice(const struct kernel_config *config)
-{
-    if (kernel_config_value(config, "X86_MPPARSE") == CONFIG_MISSING)
-        puts("  acpi=off finds neither CPUs nor interrupts: it needs CONFIG_X86_MPPARSE");
-    else if (kernel_config_value(config, "VIRTIO_MMIO_CMDLINE_DEVICES") == CONFIG_MISSING)
-        puts("  acpi=off finds no devices with --transport=mmio: that needs "
-             "CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES");
-}
-
 /* Returns whether there is a way to a disk and to a console. */
 static bool print_conclusions(const struct kernel_config *config)
 {
@@ -124,7 +100,7 @@ static bool print_conclusions(const struct kernel_config *config)
         puts("  hvc0 is silent until the initrd or the root file system loads virtio_console");
     if (kernel_config_value(config, "EXT4_FS") == CONFIG_MODULE)
         puts("  a root file system of ext4 needs an initrd that loads ext4");
-    print_acpi_off_advice(config);
+    kernel_print_own_conclusions(config);
     return (by_pci || by_mmio) && (has_serial || hvc != CONFIG_MISSING);
 }
 
@@ -136,7 +112,8 @@ int kernel_check(const char *path)
         return STATUS_TOOL_ERROR;
     printf("kernel    %s\nrelease   %s\nconfig    %s\n\n", path,
            config.release[0] ? config.release : "unknown", config.source);
-    int lacking = print_drivers(&config);
+    int lacking = print_drivers(&config, kernel_own_drivers);
+    lacking += print_drivers(&config, drivers);
     putchar('\n');
     bool is_usable = print_conclusions(&config) && !lacking;
     kernel_config_fini(&config);

@@ -26,23 +26,23 @@
 #include "host/program.h"
 #include "host/signals.h"
 #include "kernel_find.h"
+#include "kernel_needs.h"
 
 enum { NAME_LEN = 128, APT_OUTPUT_MAX = 1 << 20, SIGNAL_STATUS = 128 };
 
 static const char new_prefix[] = ".new."; /* of folders that are not ready */
-static const char default_package[] = "linux-image-cloud-amd64";
 
 /* "linux-image-" and what is left of @version; a package's whole name is taken as it is. */
 static int name_package(const char *version, char *name)
 {
     static const char prefix[] = "linux-image-";
-    const char *wanted = version ? version : default_package;
+    const char *wanted = version ? version : kernel_debian_flavour;
     bool is_whole = !strncmp(wanted, prefix, sizeof(prefix) - 1);
 
     if (!*wanted || strspn(wanted, "abcdefghijklmnopqrstuvwxyz0123456789.+-~") != strlen(wanted)) {
         log_error("kernel '%s': a version is of small letters, digits, dots and dashes, as in "
-                  "6.1.0-49-cloud-amd64",
-                  wanted);
+                  "6.1.0-49-%s",
+                  wanted, kernel_debian_flavour);
         return -EINVAL;
     }
     if (snprintf(name, NAME_LEN, "%s%s", is_whole ? "" : prefix, wanted) >= NAME_LEN)
@@ -107,18 +107,18 @@ static int find_candidate(const char *name, char *version)
 static int complete_name(char *name)
 {
     const char *const argv[] = { "apt-cache", "pkgnames", name, NULL };
-    static const char ending[] = "-cloud-amd64";
     AUTO_FREE char *text = NULL;
     char best[NAME_LEN] = "", *rest = NULL;
-    size_t len = strlen(name);
+    size_t len = strlen(name), ending_len = strlen(kernel_debian_flavour);
 
     int err = ask(argv, &text);
     if (err)
         return err;
     for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
         size_t line_len = strlen(line);
-        bool fits = line_len < NAME_LEN && line_len > sizeof(ending) &&
-                    !strcmp(line + line_len - sizeof(ending) + 1, ending) &&
+        bool fits = line_len < NAME_LEN && line_len > ending_len + 1 &&
+                    line[line_len - ending_len - 1] == '-' &&
+                    !strcmp(line + line_len - ending_len, kernel_debian_flavour) &&
                     strchr(".-", line[len]) && strverscmp(line, best) > 0;
         if (fits)
             memcpy(best, line, line_len + 1);

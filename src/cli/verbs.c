@@ -43,7 +43,7 @@ const struct verb verbs[] = {
       .details =
           "KERNEL is what `hutch run --kernel` takes: a file, a release or its beginning, or\n"
           "host; without it, the newest one pulled. VERSION is a release, its beginning, or a\n"
-          "flavour of Debian's (amd64, cloud-amd64). Nothing is installed.\n",
+          "flavour of Debian's (cloud-amd64, arm64). Nothing is installed.\n",
       .run = cli_kernel,
       .words = "which ls pull check",
       .takes_file = true },
