@@ -91,7 +91,7 @@ dd if=/dev/vda of=/dev/null bs=1M 2>/dev/null && echo "read the disk"
 END
     launch -c 2 --transport=mmio -d disk.img
     expect_status 0
-    expect_console 'LNRO0005|virtio_mmio'
+    expect_console 'LNRO0005|platform/[0-9a-f]+\.virtio'
     expect_console '^read the disk'
 }
 
