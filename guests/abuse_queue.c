@@ -338,7 +338,7 @@ static void abuse_before_start(void)
     ring_offer(&ring, 0);
     virtio_notify(&disk, 0);
     virtio_notify(&disk, 0);
-    for (uint64_t end = deadline(20); rdtsc() < end;)
+    for (uint64_t end = deadline(20); ticks() < end;)
         relax();
     check(ring.used.idx == 0, "a device that was not started does nothing");
     virtio_start(&disk);

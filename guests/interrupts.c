@@ -42,7 +42,7 @@ static void take(void)
     ioapic_route(SERIAL_PIN, VECTOR_LEVEL, true);
     out8(SERIAL_IRQ_ENABLE, IRQ_TRANSMITTER_EMPTY);
     check(wait_until(interrupt_count(VECTOR_LEVEL) >= 3), "a level comes again while it is high");
-    for (uint64_t end = deadline(5); rdtsc() < end;)
+    for (uint64_t end = deadline(5); ticks() < end;)
         relax();
     check(interrupt_count(VECTOR_LEVEL) == 3, "and no more once it fell");
 

@@ -1,125 +1,69 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What every guest program has: ports, registers, a console, and a verdict.
+/* What every guest program has: registers, a console, and a verdict.
  *
  * A guest says on the serial port what it saw, one line for each claim: "ok CLAIM" or
  * "not ok CLAIM", and ends through the debug-exit port with the number of claims that failed. It
  * may run where guest kernel code is emulated at some million instructions a second, by an
- * emulator that does not know all of them, so it is short and uses no SSE. */
+ * emulator that does not know all of them, so it is short and uses no SSE.
+ *
+ * The header of the machine (x86_64.h, arm64.h) has what its CPU can do, with these names in all of
+ * them: relax(), halt_for_ever(), ticks(). */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-static inline void out8(uint16_t port, uint8_t value)
-{
-    __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port) : "memory");
-}
-static inline void out16(uint16_t port, uint16_t value)
-{
-    __asm__ volatile("outw %0, %1" : : "a"(value), "Nd"(port) : "memory");
-}
-static inline void out32(uint16_t port, uint32_t value)
-{
-    __asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port) : "memory");
-}
-static inline uint8_t in8(uint16_t port)
-{
-    uint8_t value;
-    __asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port) : "memory");
-    return value;
-}
-static inline uint16_t in16(uint16_t port)
-{
-    uint16_t value;
-    __asm__ volatile("inw %1, %0" : "=a"(value) : "Nd"(port) : "memory");
-    return value;
-}
-static inline uint32_t in32(uint16_t port)
-{
-    uint32_t value;
-    __asm__ volatile("inl %1, %0" : "=a"(value) : "Nd"(port) : "memory");
-    return value;
-}
+#if defined(__x86_64__)
+#include "x86_64.h"
+#else
+#include "arm64.h"
+#endif
 
-/* Memory-mapped registers; one instruction each. */
+/* Memory-mapped registers; one plain instruction each. The compiler must not see how one address
+ * comes from another: on Arm it would count on while it loads, which no hypervisor can follow. */
+static inline uint64_t plain_address(uint64_t address)
+{
+    __asm__("" : "+r"(address));
+    return address;
+}
 static inline uint8_t read8(uint64_t address)
 {
-    return *(volatile uint8_t *)address;
+    return *(volatile uint8_t *)plain_address(address);
 }
 static inline uint16_t read16(uint64_t address)
 {
-    return *(volatile uint16_t *)address;
+    return *(volatile uint16_t *)plain_address(address);
 }
 static inline uint32_t read32(uint64_t address)
 {
-    return *(volatile uint32_t *)address;
+    return *(volatile uint32_t *)plain_address(address);
 }
 static inline uint64_t read64(uint64_t address)
 {
-    return *(volatile uint64_t *)address;
+    return *(volatile uint64_t *)plain_address(address);
 }
 static inline void write8(uint64_t address, uint8_t value)
 {
-    *(volatile uint8_t *)address = value;
+    *(volatile uint8_t *)plain_address(address) = value;
 }
 static inline void write16(uint64_t address, uint16_t value)
 {
-    *(volatile uint16_t *)address = value;
+    *(volatile uint16_t *)plain_address(address) = value;
 }
 static inline void write32(uint64_t address, uint32_t value)
 {
-    *(volatile uint32_t *)address = value;
+    *(volatile uint32_t *)plain_address(address) = value;
 }
 static inline void write64(uint64_t address, uint64_t value)
 {
-    *(volatile uint64_t *)address = value;
+    *(volatile uint64_t *)plain_address(address) = value;
 }
 
-static inline uint64_t rdmsr(uint32_t msr)
-{
-    uint32_t low, high;
-    __asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(msr));
-    return low | (uint64_t)high << 32;
-}
-static inline void wrmsr(uint32_t msr, uint64_t value)
-{
-    __asm__ volatile("wrmsr"
-                     :
-                     : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
-                     : "memory");
-}
-static inline uint64_t rdtsc(void)
-{
-    uint32_t low, high;
-    __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
-    return low | (uint64_t)high << 32;
-}
-struct cpuid {
-    uint32_t eax, ebx, ecx, edx;
-};
-static inline struct cpuid cpuid(uint32_t leaf, uint32_t subleaf)
-{
-    struct cpuid r;
-    __asm__ volatile("cpuid"
-                     : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx)
-                     : "a"(leaf), "c"(subleaf));
-    return r;
-}
 static inline void compiler_barrier(void)
 {
     __asm__ volatile("" ::: "memory");
 }
-static inline void relax(void)
-{
-    __asm__ volatile("pause" ::: "memory");
-}
-__attribute__((noreturn)) static inline void halt_for_ever(void)
-{
-    for (;;)
-        __asm__ volatile("cli; hlt" ::: "memory");
-}
-
 /* The program itself, with the kernel's command line. */
 void guest_main(const char *cmdline);
 
@@ -141,12 +85,17 @@ __attribute__((noreturn)) void give_up(const char *why);
 #define wait_until(condition)                                                                      \
     ({                                                                                             \
         uint64_t end_ = deadline(2000);                                                            \
-        while (!(condition) && rdtsc() < end_)                                                     \
+        while (!(condition) && ticks() < end_)                                                     \
             relax();                                                                               \
         (condition);                                                                               \
     })
-/* A TSC value some time from now. */
+/* A value of ticks() some time from now. */
 uint64_t deadline(uint64_t ms);
+
+/* The machine's own, in x86_64.c or arm64.c: a character on the serial port, and the end by the
+ * debug-exit device. */
+void put_char(char c);
+void end_machine(unsigned value);
 
 void *memset(void *to, int byte, size_t len);
 void *memcpy(void *to, const void *from, size_t len);

@@ -165,6 +165,8 @@ void vcpu_kick(struct vcpu *vcpu, pthread_t thread)
 
 bool vcpu_failure_is_guests(const struct vcpu *vcpu)
 {
+    if (vcpu->run->exit_reason == KVM_EXIT_ARM_NISV)
+        return true;
     if (vcpu->run->exit_reason != KVM_EXIT_INTERNAL_ERROR)
         return false;
     switch (vcpu->run->internal.suberror) {
