@@ -305,7 +305,7 @@ const struct option run_options[] = {
     { "cpus", 'c', 0, "N", "virtual CPUs (default: up to 4 of the host's)", set_cpus },
     { "memory", 'm', 0, "SIZE", "memory, taken as the guest touches it (default: 2G)", set_memory },
     { "kernel", 'k', 0, "FILE|VERSION|host",
-      "the guest's kernel: bzImage, vmlinux, arm64 Image (default: the newest one pulled)",
+      "the guest's kernel: bzImage, vmlinux, Image (default: the newest pulled)",
       set_kernel, COMPLETE_FILE, "host" },
     { "initrd", 'i', 0, "FILE|none", "its initial RAM disk (default: none)", set_initrd,
       COMPLETE_FILE, "none" },
