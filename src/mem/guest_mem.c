@@ -10,7 +10,8 @@
 #include "host/fd.h"
 
 enum { MAX_REGIONS = 8 };
-enum { HUGE_PAGE_SIZE = 2 << 20 }; /* of x86-64, and of arm64 with 4 KiB pages */
+/* A huge page that is larger is not worth it: a guest that touches a byte would take all of it. */
+enum { HUGE_PAGE_MAX = 32 << 20 };
 
 struct guest_mem {
     enum guest_mem_backing backing;
@@ -61,19 +62,29 @@ static int check_range(const struct guest_mem *mem, gpa_t gpa, uint64_t size)
     return mem->count == MAX_REGIONS ? -ENOSPC : 0;
 }
 
+/* What a page of page-table entries, of 8 bytes each, stands for: 2 MiB where pages have 4 KiB, on
+ * arm64 also 32 MiB for 16 KiB, or 512 MiB for 64 KiB. */
+static uint64_t huge_page_size(void)
+{
+    const uint64_t page_size = (uint64_t)sysconf(_SC_PAGESIZE);
+
+    return page_size * (page_size / sizeof(uint64_t));
+}
+
 /* Finds free address space for @size bytes that starts at a multiple of a huge page, which is also
  * where guest regions start: only if both do can KVM map the guest's huge pages as such. */
 static void *reserve_aligned(uint64_t size)
 {
-    uint8_t *space = mmap(NULL, size + HUGE_PAGE_SIZE, PROT_NONE,
-                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    const uint64_t align = huge_page_size();
+    uint8_t *space =
+        mmap(NULL, size + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (space == MAP_FAILED)
         return MAP_FAILED;
 
-    uint64_t before = -(uintptr_t)space % HUGE_PAGE_SIZE;
+    uint64_t before = -(uintptr_t)space % align;
     if (before > 0)
         (void)munmap(space, before);
-    (void)munmap(space + before + size, HUGE_PAGE_SIZE - before);
+    (void)munmap(space + before + size, align - before);
     return space + before;
 }
 
@@ -96,7 +107,8 @@ static int map_region(struct guest_mem *mem, struct guest_mem_region *region)
         return err;
     }
     /* Both are wishes that a kernel may not know. */
-    (void)madvise(host, region->size, MADV_HUGEPAGE);
+    if (huge_page_size() <= HUGE_PAGE_MAX)
+        (void)madvise(host, region->size, MADV_HUGEPAGE);
     (void)madvise(host, region->size, MADV_DONTDUMP);
     region->host = host;
     return 0;
