@@ -316,7 +316,8 @@ static void write_cmdline(const struct config *config, FILE *out)
 
     (void)fprintf(out, "%s%s%s", has_hvc && !hvc_last ? "console=hvc0 " : "",
                   has_serial ? "console=ttyS0 " : "", hvc_last ? "console=hvc0 " : "");
-    if (config->transport == TRANSPORT_MMIO)
+    /* A PC's kernel looks for a bus behind ports, told of one or not. */
+    if (LAYOUT_PORT_PCI_CONFIG && config->transport == TRANSPORT_MMIO)
         (void)fputs("pci=off ", out);
     if (announces_devices(config))
         write_announcements(config, out);
