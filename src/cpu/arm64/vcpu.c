@@ -28,9 +28,13 @@ uint64_t cpu_hardware_id(const struct cpu_model *model, unsigned index)
 
 int get_register(int vcpu_fd, uint64_t id, uint64_t *value)
 {
-    struct kvm_one_reg reg = { .id = id, .addr = (uintptr_t)value };
+    uint64_t read;
+    struct kvm_one_reg reg = { .id = id, .addr = (uintptr_t)&read };
 
-    return ioctl(vcpu_fd, KVM_GET_ONE_REG, &reg) < 0 ? -errno : 0;
+    if (ioctl(vcpu_fd, KVM_GET_ONE_REG, &reg) < 0)
+        return -errno;
+    *value = read;
+    return 0;
 }
 
 int set_register(int vcpu_fd, uint64_t id, uint64_t value)
