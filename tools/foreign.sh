@@ -85,6 +85,9 @@ foreign_unpack() ( # ARCHIVE DIR PACKAGE...
     for deb in "$tmp/debs"/*.deb; do
         dpkg-deb --fsys-tarfile "$deb" | tar -x --keep-directory-symlink -C "$tmp/root"
     done
+    while IFS= read -r link; do # what points to /lib means the tree's
+        ln -sfnr "$tmp/root$(readlink "$link")" "$link"
+    done < <(find "$tmp/root" -type l -lname '/*')
     mv -T "$tmp/root" "$dir" 2>/dev/null || [[ -d $dir ]] # another run was faster: fine
 )
 
@@ -92,7 +95,7 @@ foreign_unpack() ( # ARCHIVE DIR PACKAGE...
 foreign_tree() { # ARCHIVE NAME PACKAGE...
     local archive=$1 name=$2 key dir
     shift 2
-    key=$(printf '%s\n' "$@" | sha256sum - | cut -c 1-12)
+    key=$({ declare -f foreign_unpack && printf '%s\n' "$@"; } | sha256sum - | cut -c 1-12)
     dir=$CACHE_DIR/$archive/$name-$key
     if [[ ! -d $dir ]]; then
         apt_update_on "$archive" missing || return 1
