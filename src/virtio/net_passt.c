@@ -162,6 +162,18 @@ static int wait_for_passt(struct process *process, int fd)
     return -ETIMEDOUT;
 }
 
+/* Makes room for what passt sends while the guest is busy elsewhere. passt drops what does not fit,
+ * and then sends all that the guest has not acknowledged again for every third duplicate of an
+ * acknowledgement, of which there are hundreds: so the room should hold the window that a guest
+ * opens. Without privileges the kernel gives less (net.core.wmem_max), which is only slower. */
+static void widen_buffer(int passt_end)
+{
+    const int bytes = 8 << 20;
+
+    if (setsockopt(passt_end, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes)) < 0)
+        (void)setsockopt(passt_end, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+}
+
 static int start(const struct net_passt_params *params, struct passt *passt)
 {
     int ends[2];
@@ -169,6 +181,7 @@ static int start(const struct net_passt_params *params, struct passt *passt)
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
         return log_errno(-errno, "network 'user': socketpair");
     AUTO_CLOSE int far_end = ends[1];
+    widen_buffer(far_end);
     int err = net_stream_init(&passt->stream, ends[0], "user", &passt_ops);
 
     if (!err)
