@@ -2,10 +2,10 @@
 # Which emulated machine, and what its root is made of. Sourced by tests/lab/run
 # and by tests/linux/run, after tools/lib.sh.
 
-# What the linux suite's cases call, and a shell to type in.
+# What the linux suite's cases call, what runs the guest suite, and a shell to type in.
 lab_root_packages=(bash busybox-static coreutils cpio curl dash diffutils e2fsprogs findutils fio
-    grep iperf3 iproute2 iputils-ping kexec-tools kmod mawk passt procps python3 sed socat
-    util-linux)
+    grep iperf3 iproute2 iputils-ping kexec-tools kmod libcmocka0 mawk passt procps
+    python3 sed socat util-linux)
 
 # Sets what ARCH.sh says, and
 #   lab_archive  where Debian packages for it come from (tools/foreign.sh): nothing on
