@@ -69,3 +69,12 @@ END
     expect_status 0
     expect_console '^boot 10'
 }
+
+boots_an_efi_zboot_image_of_gzip() {
+    only_on aarch64
+    kernel=$FILES/vmlinuz-zboot-gzip
+    guest </dev/null
+    launch -c 1
+    expect_status 0
+    expect_console '^guest: is done'
+}

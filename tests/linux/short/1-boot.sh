@@ -81,6 +81,37 @@ boots_an_uncompressed_vmlinux() {
     expect_console '^guest: is done'
 }
 
+_boots_a_packed_image() { # FILE
+    only_on aarch64
+    kernel=$FILES/$1
+    guest </dev/null
+    launch -c 1
+    expect_status 0
+    expect_console '^guest: is done'
+}
+
+boots_a_gzipped_image() {
+    _boots_a_packed_image vmlinuz-gzip
+}
+
+boots_an_efi_zboot_image_of_zstd() {
+    _boots_a_packed_image vmlinuz-zboot-zstd
+}
+
+# Debian's kernel for x86-64 has no use for a device tree, but shows what it was given.
+hands_a_device_tree_to_a_pcs_kernel() {
+    only_on x86_64
+    guest <<'END'
+cd /sys/kernel/boot_params/setup_data/0
+echo "type: $(cat type), magic: $(od -An -tx1 -N 4 data)"
+tr '\000' '\n' <data | grep -qF "$(cat /proc/cmdline)" && echo "command line: the same"
+END
+    launch -c 1 --dtb=on
+    expect_status 0
+    expect_console '^type: 0x2, magic:  d0 0d fe ed'
+    expect_console '^command line: the same'
+}
+
 boots_over_virtio_mmio() {
     truncate -s 8M disk.img
     guest <<'END'
