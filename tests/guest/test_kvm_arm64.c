@@ -30,6 +30,7 @@ enum {
     MRS_X1_CURRENTEL = 0xd5384241,
     MRS_X1_DAIF = 0xd53b4221,
     MRS_X1_MPIDR = 0xd53800a1,
+    LDR_W1_X2_204 = 0xb9420441,
     HVC_0 = 0xd4000002,
     ENDLESS_LOOP = 0x14000000,
 };
@@ -37,6 +38,9 @@ enum {
 /* movz w0, #low; movk w0, #high, lsl #16 */
 #define LOAD_W0(value)                                                                             \
     0x52800000 | ((value)&0xffff) << 5, 0x72a00000 | (((value) >> 16) & 0xffff) << 5
+
+/* movz x2, #high, lsl #16 */
+#define LOAD_X2(value) 0xd2a00002 | (((value) >> 16) & 0xffff) << 5
 
 /* PSCI's function numbers (Arm DEN0022). */
 #define PSCI_SYSTEM_OFF 0x84000008u
@@ -271,6 +275,34 @@ static void features_can_be_taken_away(void **state)
     assert_false(cpu_feature_is_known("avx2"));
 }
 
+/* GICD_ISPENDR1 tells of shared interrupts 0 to 31, also before any is enabled. */
+static void a_wire_set_before_the_cpus_are_there_is_not_lost(void **state)
+{
+    struct cpu_model model = { .count = 2 };
+    struct fixture *f = *state;
+    struct vcpu *vcpus[2] = { NULL, NULL };
+    struct vm *vm = NULL;
+
+    if (!f->vm)
+        skip();
+    assert_int_equal(vm_create(NULL, 2, RAM_ADDRESS + RAM_SIZE, &vm), 0);
+    assert_int_equal(vm_set_irq(vm, LAYOUT_GSI_RTC, false), 0);
+    assert_int_equal(vm_set_irq(vm, LAYOUT_GSI_GPIO, true), 0);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(vcpu_create(vm, i, &model, &vcpus[i]), 0);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(vcpu_complete(vcpus[i]), 0);
+
+    /* As another fixture, which has its own memory. */
+    struct fixture other = { .vm = vm, .vcpu = vcpus[0], .mem = f->mem };
+    assert_int_equal(vm_map_memory(vm, f->mem), 0);
+    LOAD(&other, LOAD_X2(LAYOUT_GIC_DIST_BASE), LDR_W1_X2_204, STR_X1_X0);
+    assert_int_equal(run_to_value(&other), 1 << LAYOUT_GSI_GPIO);
+    for (unsigned i = 0; i < 2; i++)
+        vcpu_destroy(vcpus[i]);
+    vm_destroy(vm);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -287,6 +319,7 @@ int main(void)
         TEST(a_doorbell_may_ask_for_a_value),
         TEST(messages_that_mean_nothing_are_survived),
         TEST(features_can_be_taken_away),
+        TEST(a_wire_set_before_the_cpus_are_there_is_not_lost),
         TESTS_OF_ANY_KVM,
     };
 

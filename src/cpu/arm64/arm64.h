@@ -25,7 +25,8 @@ struct arch_vm {
     unsigned gic_version; /* 2 or 3 */
     int gic_fd, its_fd;   /* devices of KVM; -1: none */
     bool is_gic_complete;
-    void *stolen_time; /* LAYOUT_STOLEN_TIME_SIZE bytes, or MAP_FAILED */
+    uint64_t early_wires;   /* those that were high before that, a bit each */
+    void *stolen_time;      /* LAYOUT_STOLEN_TIME_SIZE bytes, or MAP_FAILED */
     struct cpu_parts parts; /* the host's */
     bool has_pmu;           /* the vCPUs */
 };

@@ -114,14 +114,29 @@ int gic_create(struct vm *vm)
     return version == 3 ? create_v3(vm) : create_v2(vm);
 }
 
+/* What devices set while the machine was built. */
+static int set_early_wires(struct vm *vm)
+{
+    int err = 0;
+
+    for (unsigned pin = 0; !err && pin < ARCH_PIN_COUNT; pin++) {
+        if (vm->arch->early_wires >> pin & 1)
+            err = arch_vm_set_wire(vm, pin, true);
+    }
+    return err;
+}
+
 int gic_complete(struct vm *vm)
 {
-    const struct arch_vm *arch = vm->arch;
+    struct arch_vm *arch = vm->arch;
     int err =
         set_attribute(arch->gic_fd, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT, NULL);
 
     if (!err && arch->its_fd >= 0)
         err = set_attribute(arch->its_fd, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT,
                             NULL);
+    arch->is_gic_complete = !err;
+    if (!err)
+        err = set_early_wires(vm);
     return err ? log_errno(err, "KVM: setting up the GICv%u", arch->gic_version) : 0;
 }

@@ -109,7 +109,6 @@ int arch_vcpu_complete(struct vcpu *vcpu)
         int err = gic_complete(vcpu->vm);
         if (err)
             return err;
-        arch->is_gic_complete = true;
     }
     place_stolen_time(vcpu);
     return arch->has_pmu ? complete_pmu(vcpu) : 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The arm64 part of a VM: how large its addresses are, its interrupts, and what the host's CPUs
  * have to offer. */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -18,6 +19,8 @@ const struct capability arch_capabilities[] = {
     { KVM_CAP_ARM_PSCI_0_2, "KVM_CAP_ARM_PSCI_0_2" },
 };
 const size_t arch_capability_count = sizeof(arch_capabilities) / sizeof(arch_capabilities[0]);
+
+static_assert(ARCH_PIN_COUNT <= 64, "each wire has a bit");
 
 /* A memory slot behind those of the guest's RAM. */
 enum { STOLEN_TIME_SLOT = 31 };
@@ -82,8 +85,21 @@ struct kvm_msi arch_msi(const struct vm *vm, uint16_t requester, uint64_t addres
                              .devid = requester };
 }
 
+/* Until then KVM takes no level: of a GICv2 it would take the first as a sign that there will be no
+ * more vCPUs. */
+static void note_early_wire(struct arch_vm *arch, unsigned pin, bool high)
+{
+    uint64_t bit = UINT64_C(1) << pin;
+
+    arch->early_wires = high ? arch->early_wires | bit : arch->early_wires & ~bit;
+}
+
 int arch_vm_set_wire(struct vm *vm, unsigned pin, bool high)
 {
+    if (!vm->arch->is_gic_complete) {
+        note_early_wire(vm->arch, pin, high);
+        return 0;
+    }
     struct kvm_irq_level line = {
         .irq = KVM_ARM_IRQ_TYPE_SPI << KVM_ARM_IRQ_TYPE_SHIFT | (PRIVATE_INTERRUPTS + pin)
                                                                     << KVM_ARM_IRQ_NUM_SHIFT,
