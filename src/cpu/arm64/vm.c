@@ -85,8 +85,8 @@ struct kvm_msi arch_msi(const struct vm *vm, uint16_t requester, uint64_t addres
                              .devid = requester };
 }
 
-/* Until then KVM takes no level: of a GICv2 it would take the first as a sign that there will be no
- * more vCPUs. */
+/* Until the GIC is complete KVM takes no level of a GICv3, and the first one of a GICv2 as a sign
+ * that there will be no more vCPUs. */
 static void note_early_wire(struct arch_vm *arch, unsigned pin, bool high)
 {
     uint64_t bit = UINT64_C(1) << pin;
@@ -96,19 +96,16 @@ static void note_early_wire(struct arch_vm *arch, unsigned pin, bool high)
 
 int arch_vm_set_wire(struct vm *vm, unsigned pin, bool high)
 {
+    struct kvm_irq_level line = {
+        .irq = KVM_ARM_IRQ_TYPE_SPI << KVM_ARM_IRQ_TYPE_SHIFT | (PRIVATE_INTERRUPTS + pin),
+        .level = high,
+    };
+
     if (!vm->arch->is_gic_complete) {
         note_early_wire(vm->arch, pin, high);
         return 0;
     }
-    struct kvm_irq_level line = {
-        .irq = KVM_ARM_IRQ_TYPE_SPI << KVM_ARM_IRQ_TYPE_SHIFT | (PRIVATE_INTERRUPTS + pin)
-                                                                    << KVM_ARM_IRQ_NUM_SHIFT,
-        .level = high,
-    };
 
-    /* All wires are low until then; and KVM would set a GICv2 up now, and take no more vCPUs. */
-    if (!vm->arch->is_gic_complete)
-        return 0;
     return ioctl(vm->fd, KVM_IRQ_LINE, &line) < 0 ? -errno : 0;
 }
 
