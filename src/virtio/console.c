@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Two queues: the driver's empty buffers for input, its full ones with output (virtio 1.2, 5.3).
- *
- * Output is passed on in pieces. When the receiver is full in the middle of a chain, the chain
- * goes back into its queue, and how much of it was sent is remembered: so whatever waits, waits
- * in the guest's memory, and the guest's driver sees a full queue. Input waits with whoever has
- * it, until the driver has added buffers. */
+/* A console of one port, which is hvc0, and the size of its terminal (virtio 1.2, 5.3); how bytes
+ * go through its queues is console_port.c's. */
 #include "virtio/console.h"
 
 #include <endian.h>
@@ -14,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "console_port.h"
 #include "devices/device.h"
 #include "host/state.h"
 
@@ -22,12 +19,11 @@ enum {
     TRANSMIT_QUEUE = 1,
     QUEUE_COUNT = 2,
     QUEUE_SIZE = 64,
-    CHAINS_MAX = 2 * QUEUE_SIZE, /* handled at a time, whatever is in them */
-    BYTES_MAX = 64 * 1024,       /* sent at a time */
 };
 
 enum { STATE_VERSION = 1 };
 
+/* As it is saved. */
 struct console_state {
     uint16_t columns, rows;
     uint32_t sent; /* bytes of the next output chain that are sent already */
@@ -35,10 +31,8 @@ struct console_state {
 
 struct console {
     struct virtio_dev vdev;
-    struct console_params params;
-    struct console_state state;
-    bool input_waits;    /* receive_ready() is owed */
-    bool output_blocked; /* until console_transmit_ready() */
+    struct console_port port;
+    uint16_t columns, rows;
 };
 
 static struct console *from_vdev(struct virtio_dev *vdev)
@@ -46,112 +40,27 @@ static struct console *from_vdev(struct virtio_dev *vdev)
     return container_of(vdev, struct console, vdev);
 }
 
-/* --- output --- */
-
-/* Sends from byte @state.sent of the row on, at most *@budget bytes, which it counts down. */
-static void transmit_row(struct console *console, struct iovec *iov, size_t count, size_t *budget)
+size_t console_receive(struct virtio_dev *vdev, const uint8_t *data, size_t len)
 {
-    uint32_t *sent = &console->state.sent;
-
-    count = iov_skip(&iov, count, *sent);
-    while (count > 0 && *budget > 0 && !console->output_blocked) {
-        size_t len = iov->iov_len;
-
-        if (len > CONSOLE_PIECE_MAX)
-            len = CONSOLE_PIECE_MAX;
-        if (len > *budget)
-            len = *budget;
-        console->output_blocked =
-            !console->params.transmit(console->params.ctx, iov->iov_base, len);
-        *sent += (uint32_t)len;
-        *budget -= len;
-        count = iov_skip(&iov, count, len);
-    }
-}
-
-/* Sends what is left of a chain. Returns whether that was all. */
-static bool transmit_chain(struct console *console, struct virtqueue_chain *chain, size_t *budget)
-{
-    if (console->state.sent < chain->readable_bytes)
-        transmit_row(console, virtqueue_readable(chain), chain->readable_count, budget);
-    return console->state.sent >= chain->readable_bytes;
-}
-
-static void transmit_queue(struct console *console)
-{
-    struct virtio_dev *vdev = &console->vdev;
-    struct virtqueue_chain chain;
-    size_t budget = BYTES_MAX;
-    unsigned chains = CHAINS_MAX;
-
-    while (!console->output_blocked && budget > 0 && chains > 0 &&
-           virtio_dev_pop(vdev, TRANSMIT_QUEUE, &chain)) {
-        if (!transmit_chain(console, &chain, &budget)) {
-            virtqueue_unpop(&vdev->queues[TRANSMIT_QUEUE]);
-            break;
-        }
-        console->state.sent = 0;
-        virtio_dev_push(vdev, TRANSMIT_QUEUE, chain.head, 0);
-        chains--;
-    }
-    virtio_dev_flush_interrupt(vdev, TRANSMIT_QUEUE);
-    if (!console->output_blocked && (budget == 0 || chains == 0))
-        virtio_dev_notify(vdev, TRANSMIT_QUEUE); /* the rest when others had their turn */
+    return console_port_receive(&from_vdev(vdev)->port, data, len);
 }
 
 void console_transmit_ready(struct virtio_dev *vdev)
 {
-    struct console *console = from_vdev(vdev);
-
-    console->output_blocked = false;
-    transmit_queue(console);
-}
-
-/* --- input --- */
-
-size_t console_receive(struct virtio_dev *vdev, const uint8_t *data, size_t len)
-{
-    struct console *console = from_vdev(vdev);
-    struct virtqueue_chain chain;
-    unsigned chains = CHAINS_MAX;
-    size_t done = 0;
-
-    while (done < len && chains > 0 && virtio_dev_pop(vdev, RECEIVE_QUEUE, &chain)) {
-        size_t count =
-            iov_write(virtqueue_writable(&chain), chain.writable_count, 0, data + done, len - done);
-
-        virtio_dev_push(vdev, RECEIVE_QUEUE, chain.head, (uint32_t)count);
-        done += count;
-        chains--;
-    }
-    virtio_dev_flush_interrupt(vdev, RECEIVE_QUEUE);
-    console->input_waits = done < len;
-    if (console->input_waits && chains == 0)
-        virtio_dev_notify(vdev, RECEIVE_QUEUE); /* the driver's buffers have no room */
-    return done;
+    console_port_transmit_ready(&from_vdev(vdev)->port);
 }
 
 static void console_queue_notify(struct virtio_dev *vdev, unsigned index)
 {
-    struct console *console = from_vdev(vdev);
-
-    if (index == TRANSMIT_QUEUE) {
-        transmit_queue(console);
-    } else if (console->input_waits) {
-        console->input_waits = false;
-        if (console->params.receive_ready)
-            console->params.receive_ready(console->params.ctx);
-    }
+    console_port_notify(&from_vdev(vdev)->port, index);
 }
-
-/* --- the rest --- */
 
 static void console_config_read(struct virtio_dev *vdev, uint32_t offset, void *data, uint32_t len)
 {
-    const struct console_state *state = &from_vdev(vdev)->state;
+    const struct console *console = from_vdev(vdev);
     const struct virtio_console_config config = {
-        .cols = htole16(state->columns),
-        .rows = htole16(state->rows),
+        .cols = htole16(console->columns),
+        .rows = htole16(console->rows),
     };
 
     memcpy(data, (const uint8_t *)&config + offset, len);
@@ -159,32 +68,40 @@ static void console_config_read(struct virtio_dev *vdev, uint32_t offset, void *
 
 void console_resize(struct virtio_dev *vdev, uint16_t columns, uint16_t rows)
 {
-    struct console_state *state = &from_vdev(vdev)->state;
+    struct console *console = from_vdev(vdev);
 
-    if (state->columns == columns && state->rows == rows)
+    if (console->columns == columns && console->rows == rows)
         return;
-    state->columns = columns;
-    state->rows = rows;
+    console->columns = columns;
+    console->rows = rows;
     virtio_dev_config_changed(vdev);
 }
 
 static void console_reset(struct virtio_dev *vdev)
 {
-    from_vdev(vdev)->state.sent = 0;
+    from_vdev(vdev)->port.sent = 0;
 }
 
 static int console_save(struct virtio_dev *vdev, struct state_writer *out)
 {
-    const struct console_state *state = &from_vdev(vdev)->state;
+    const struct console *console = from_vdev(vdev);
+    const struct console_state state = { console->columns, console->rows, console->port.sent };
 
-    return state_save(out, "console", STATE_VERSION, state, sizeof(*state));
+    return state_save(out, "console", STATE_VERSION, &state, sizeof(state));
 }
 
 static int console_load(struct virtio_dev *vdev, struct state_reader *in)
 {
-    struct console_state *state = &from_vdev(vdev)->state;
+    struct console *console = from_vdev(vdev);
+    struct console_state state;
+    int err = state_load(in, "console", STATE_VERSION, &state, sizeof(state));
 
-    return state_load(in, "console", STATE_VERSION, state, sizeof(*state));
+    if (err)
+        return err;
+    console->columns = state.columns;
+    console->rows = state.rows;
+    console->port.sent = state.sent;
+    return 0;
 }
 
 static void console_destroy(struct virtio_dev *vdev)
@@ -221,7 +138,14 @@ int console_create(const struct console_params *params, struct virtio_dev **ret)
 
     if (!console)
         return -ENOMEM;
-    console->params = *params;
+    console->port = (struct console_port){
+        .vdev = &console->vdev,
+        .receive_queue = RECEIVE_QUEUE,
+        .transmit_queue = TRANSMIT_QUEUE,
+        .transmit = params->transmit,
+        .receive_ready = params->receive_ready,
+        .ctx = params->ctx,
+    };
 
     int err = virtio_dev_init(&console->vdev, &common);
 

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Any row of accesses to a virtio function: its BAR, its configuration space, guest RAM, doorbells,
- * and turns of the loop, with a console or an entropy source behind it.
+ * and turns of the loop, with a console, console ports or an entropy source behind it.
  *
  * The input is a byte that chooses the device, then steps: a byte for the operation, then as many
  * bytes as it needs. One of them changes bytes of the saved state and loads it again. Whatever
  * state comes out of all this must be one that can be saved, and loaded into a fresh device. */
 #include <linux/pci_regs.h>
 #include <linux/virtio_config.h>
+#include <linux/virtio_console.h>
 #include <linux/virtio_pci.h>
 #include <linux/virtio_ring.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #include "host/loop.h"
 #include "host/state.h"
 #include "virtio/console.h"
+#include "virtio/console_ports.h"
 #include "virtio/rng.h"
 #include "virtio/transport.h"
 #include "virtio/virtio_pci.h"
@@ -64,7 +66,7 @@ struct world {
     struct pci_host *host;
     struct pci_function *fn;
     struct virtio_dev *vdev;
-    bool is_console;
+    bool is_console, has_ports;
     uint8_t busy; /* how often the receiver of output is full */
     unsigned transmitted;
     uint64_t connected; /* vectors */
@@ -131,6 +133,19 @@ static bool take_output(void *ctx, const uint8_t *data, size_t len)
     return world->busy == 0 || ++world->transmitted % world->busy != 0;
 }
 
+static void make_ports(struct world *world)
+{
+    const struct console_port_params ports[] = {
+        { .name = "one", .transmit = take_output, .ctx = world },
+        { .name = "two", .transmit = take_output, .ctx = world },
+    };
+    const struct console_ports_params params = {
+        .mem = world->mem, .loop = world->loop, .ports = ports, .port_count = 2
+    };
+
+    require(console_ports_create(&params, &world->vdev) == 0);
+}
+
 static void make_device(struct world *world)
 {
     const struct console_params console = {
@@ -150,6 +165,8 @@ static void make_device(struct world *world)
     require(pci_host_create(&host, &world->host) == 0);
     if (world->is_console)
         require(console_create(&console, &world->vdev) == 0);
+    else if (world->has_ports)
+        make_ports(world);
     else
         require(rng_create(world->mem, world->loop, &world->vdev) == 0);
     params.vdev = world->vdev;
@@ -210,7 +227,9 @@ static void start_device(struct world *world, uint32_t features)
     set_common(world, VIRTIO_PCI_COMMON_STATUS, 1, 0);
     set_common(world, VIRTIO_PCI_COMMON_STATUS, 1, settled & ~VIRTIO_CONFIG_S_FEATURES_OK);
     set_common(world, VIRTIO_PCI_COMMON_GFSELECT, 4, 0);
-    set_common(world, VIRTIO_PCI_COMMON_GF, 4, features & (3U << VIRTIO_RING_F_INDIRECT_DESC));
+    set_common(world, VIRTIO_PCI_COMMON_GF, 4,
+               (features & (3U << VIRTIO_RING_F_INDIRECT_DESC)) |
+                   (world->has_ports ? 1U << VIRTIO_CONSOLE_F_MULTIPORT : 0));
     set_common(world, VIRTIO_PCI_COMMON_GFSELECT, 4, 1);
     set_common(world, VIRTIO_PCI_COMMON_GF, 4, 1 << (VIRTIO_F_VERSION_1 - 32));
     set_common(world, VIRTIO_PCI_COMMON_STATUS, 1, settled);
@@ -247,6 +266,20 @@ static void step_console(struct world *world, enum operation operation, struct i
         console_transmit_ready(world->vdev);
     else
         console_resize(world->vdev, (uint16_t)take(input, 1), 25);
+}
+
+/* What only the ports have. */
+static void step_ports(struct world *world, enum operation operation, struct input *input)
+{
+    uint8_t text[256] = { 0 };
+    unsigned port = take(input, 1) % 2;
+
+    if (operation == RECEIVE)
+        require(console_ports_receive(world->vdev, port, text, 1 + take(input, 1)) <= sizeof(text));
+    else if (operation == TRANSMIT_READY)
+        console_ports_transmit_ready(world->vdev, port);
+    else
+        console_ports_set_open(world->vdev, port, take(input, 1) & 1);
 }
 
 /* A fresh device goes on with @saved. Returns what loading it says. */
@@ -316,6 +349,8 @@ static void step(struct world *world, struct input *input)
     default:
         if (world->is_console)
             step_console(world, operation, input);
+        else if (world->has_ports)
+            step_ports(world, operation, input);
         break;
     }
 }
@@ -339,6 +374,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t choice = (uint8_t)take(&input, 1);
 
     world.is_console = choice & 1;
+    world.has_ports = (choice & 3) == 2;
     world.busy = choice >> 5;
     require(guest_mem_create(GUEST_MEM_PRIVATE, &world.mem) == 0 &&
             guest_mem_add(world.mem, 0, RAM_SIZE) == 0 && loop_create(&world.loop) == 0 &&
