@@ -63,5 +63,5 @@
 
 /* The most virtio-mmio devices that there are free interrupt pins for. */
 #define LAYOUT_VIRTIO_MMIO_MAX 14
-#define LAYOUT_VIRTIO_MMIO_BY_CMDLINE true /* a guest without ACPI knows of them by nothing else   \
-                                            */
+/* A guest without ACPI knows of them by nothing else. */
+#define LAYOUT_VIRTIO_MMIO_BY_CMDLINE true
