@@ -24,7 +24,7 @@ enum vcpu_exit_reason {
     VCPU_EXIT_NONE,        /* interrupted by vcpu_kick() or a signal; nothing to answer */
     VCPU_EXIT_PORT,        /* port I/O: size, count, data, is_write, address */
     VCPU_EXIT_MEMORY,      /* memory-mapped I/O: the same, count 1 */
-    VCPU_EXIT_GUEST_DOWN,  /* triple fault */
+    VCPU_EXIT_GUEST_DOWN,  /* triple fault; a crash that the firmware interface was told of */
     VCPU_EXIT_GUEST_OFF,   /* the firmware interface asked for power-off (arm64: PSCI) ... */
     VCPU_EXIT_GUEST_RESET, /* ... or for a reset */
     VCPU_EXIT_FAILED,      /* KVM cannot go on; vcpu_describe_failure() says why */
@@ -52,8 +52,8 @@ uint64_t cpu_hardware_id(const struct cpu_model *model, unsigned index);
  */
 bool cpu_has_pmu(const struct vm *vm, const struct cpu_model *model);
 
-/* Makes vCPU @index with CPUID, MSRs and topology set up, waiting for INIT/SIPI unless it is the
- * first. Logs what KVM refused. Returns 0 or -errno. */
+/* Makes vCPU @index, set up as @model says, and waiting for another one to start it unless it is
+ * the first. Logs what KVM refused. Returns 0 or -errno. */
 int vcpu_create(struct vm *vm, unsigned index, const struct cpu_model *model, struct vcpu **ret);
 void vcpu_destroy(struct vcpu *vcpu); /* NULL is fine */
 

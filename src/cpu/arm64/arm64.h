@@ -31,6 +31,8 @@ struct arch_vm {
     bool has_pmu;           /* the vCPUs */
 };
 
+/* --- features.c --- */
+
 /* What a CPU under @model has of what the host offers. */
 struct cpu_parts cpu_parts_chosen(const struct cpu_parts *offered, const struct cpu_model *model);
 
@@ -44,7 +46,7 @@ int gic_complete(struct vm *vm);
 /* Which version a guest would get of KVM; 0: none. @vm_fd is a VM without one. */
 unsigned gic_best_version(int vm_fd);
 
-/* --- */
+/* --- the common words of KVM's interface --- */
 
 /* Sets an attribute of a KVM device or a vCPU. Returns 0 or -errno. */
 int set_attribute(int fd, uint32_t group, uint64_t attribute, const void *value);
