@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Unpacks gzip (RFC 1952) with zlib and Zstandard (RFC 8878) with libzstd.
+/* Unpacks gzip (RFC 1952) with zlib, xz with liblzma and Zstandard (RFC 8878) with libzstd.
  *
- * Both write straight to where the result is to be. zstd would otherwise keep what it wrote last
- * (its window) in memory of its own, up to 128 MiB of it. */
+ * All write straight to where the result is to be. zstd would otherwise keep what it wrote last
+ * (its window) in memory of its own, up to 128 MiB of it; xz always does. */
 #include "unpack.h"
 
 #include <assert.h>
@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <lzma.h>
 #define ZSTD_STATIC_LINKING_ONLY /* for ZSTD_d_stableOutBuffer: we link an archive */
 #include <zlib.h>
 #include <zstd.h>
@@ -19,8 +20,10 @@
 
 enum { MAGIC_SIZE = 4, READ_SIZE = 64 << 10 };
 enum { GZIP_WINDOW_BITS = 15, GZIP_FORMAT = 16 };
+enum { XZ_MEMORY_MAX = 144 << 20 }; /* Linux packs itself with a dictionary of up to 128 MiB */
 
 static const uint8_t gzip_magic[] = { 0x1f, 0x8b, 8 }; /* the last one: deflate */
+static const uint8_t xz_magic[] = { 0xfd, '7', 'z', 'X' };
 
 /* The compressed data, piece by piece. */
 struct reader {
@@ -73,14 +76,18 @@ bool unpack_recognise(const uint8_t head[MAGIC_SIZE], enum unpack_format *ret)
 {
     bool is_gzip = memcmp(head, gzip_magic, sizeof(gzip_magic)) == 0;
 
+    bool is_xz = memcmp(head, xz_magic, sizeof(xz_magic)) == 0;
+
     if (is_gzip)
         *ret = UNPACK_GZIP;
+    else if (is_xz)
+        *ret = UNPACK_XZ;
     else if (is_zstd(head))
         *ret = UNPACK_ZSTD;
-    return is_gzip || is_zstd(head);
+    return is_gzip || is_xz || is_zstd(head);
 }
 
-/* Whether a member or frame begins here. Returns 0 or -errno. */
+/* Whether a member, stream or frame begins here. Returns 0 or -errno. */
 static int find_begin(struct reader *reader, enum unpack_format format, bool *ret)
 {
     static const uint8_t none[MAGIC_SIZE];
@@ -90,8 +97,12 @@ static int find_begin(struct reader *reader, enum unpack_format format, bool *re
         return err;
     const uint8_t *head =
         reader->end - reader->start < MAGIC_SIZE ? none : reader->bytes + reader->start;
-    *ret = format == UNPACK_GZIP ? memcmp(head, gzip_magic, sizeof(gzip_magic)) == 0
-                                 : is_zstd(head) || is_skippable(head);
+    if (format == UNPACK_GZIP)
+        *ret = memcmp(head, gzip_magic, sizeof(gzip_magic)) == 0;
+    else if (format == UNPACK_XZ)
+        *ret = memcmp(head, xz_magic, sizeof(xz_magic)) == 0;
+    else
+        *ret = is_zstd(head) || is_skippable(head);
     return 0;
 }
 
@@ -142,6 +153,61 @@ static int unpack_gzip(struct reader *reader, void *buf, size_t capacity, size_t
         return -ENOMEM;
     int err = gzip_members(&stream, reader);
     (void)inflateEnd(&stream);
+    if (!err)
+        *ret = capacity - stream.avail_out;
+    return err;
+}
+
+/* As gzip_step(), for a stream. */
+static int xz_step(lzma_stream *stream, struct reader *reader)
+{
+    stream->next_in = reader->bytes + reader->start;
+    stream->avail_in = reader->end - reader->start;
+    lzma_ret result = lzma_code(stream, LZMA_RUN);
+    reader->start = reader->end - stream->avail_in;
+    switch (result) {
+    case LZMA_OK:
+        return 0;
+    case LZMA_STREAM_END:
+        return 1;
+    case LZMA_BUF_ERROR: /* no way on, twice */
+        return stream->avail_out ? 0 : -EFBIG;
+    case LZMA_MEM_ERROR:
+    case LZMA_MEMLIMIT_ERROR:
+        return -ENOMEM;
+    default:
+        return -EBADMSG;
+    }
+}
+
+static int xz_streams(lzma_stream *stream, struct reader *reader)
+{
+    bool again = true;
+    int err = 0;
+
+    while (!err && again) {
+        err = reader_need(reader);
+        if (!err)
+            err = xz_step(stream, reader);
+        if (err == 1) {
+            err = find_begin(reader, UNPACK_XZ, &again);
+            if (!err && again && lzma_stream_decoder(stream, XZ_MEMORY_MAX, 0) != LZMA_OK)
+                err = -ENOMEM;
+        }
+    }
+    return err;
+}
+
+static int unpack_xz(struct reader *reader, void *buf, size_t capacity, size_t *ret)
+{
+    lzma_stream stream = LZMA_STREAM_INIT;
+
+    stream.next_out = buf;
+    stream.avail_out = capacity;
+    int err = lzma_stream_decoder(&stream, XZ_MEMORY_MAX, 0) == LZMA_OK ? 0 : -ENOMEM;
+    if (!err)
+        err = xz_streams(&stream, reader);
+    lzma_end(&stream);
     if (!err)
         *ret = capacity - stream.avail_out;
     return err;
@@ -211,6 +277,13 @@ int unpack(enum unpack_format format, const struct unpack_input *in, void *buf, 
     reader->start = reader->end = 0;
     if (capacity > UNPACK_MAX)
         capacity = UNPACK_MAX;
-    return format == UNPACK_GZIP ? unpack_gzip(reader, buf, capacity, ret)
-                                 : unpack_zstd(reader, buf, capacity, ret);
+    switch (format) {
+    case UNPACK_GZIP:
+        return unpack_gzip(reader, buf, capacity, ret);
+    case UNPACK_XZ:
+        return unpack_xz(reader, buf, capacity, ret);
+    case UNPACK_ZSTD:
+        return unpack_zstd(reader, buf, capacity, ret);
+    }
+    return -EINVAL;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* gzip and zstd, each whole, damaged, cut off, with company, and larger than there is room for. */
+/* gzip, xz and zstd, each whole, damaged, cut off, with company, and larger than there is room for.
+ */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,6 +9,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <lzma.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -20,7 +22,7 @@
 
 enum { TEXT_SIZE = 300000, ROOM = 2 * TEXT_SIZE, BEFORE = 1000 };
 
-/* A text that does not compress to nothing, packed in either format. */
+/* A text that does not compress to nothing, packed in any format. */
 struct fixture {
     uint8_t text[TEXT_SIZE];
     uint8_t packed[ROOM];
@@ -58,6 +60,10 @@ static void pack(struct fixture *fixture, enum unpack_format format, size_t from
         assert_int_equal(deflate(&stream, Z_FINISH), Z_STREAM_END);
         fixture->packed_len += stream.total_out;
         assert_int_equal(deflateEnd(&stream), Z_OK);
+    } else if (format == UNPACK_XZ) {
+        assert_int_equal(lzma_easy_buffer_encode(6, LZMA_CHECK_CRC32, NULL, fixture->text + from,
+                                                 len, fixture->packed, &fixture->packed_len, ROOM),
+                         LZMA_OK);
     } else {
         ZSTD_CCtx *context = ZSTD_createCCtx();
         assert_non_null(context);
@@ -100,8 +106,8 @@ static void assert_whole(const struct fixture *fixture)
     assert_memory_equal(fixture->result, fixture->text, TEXT_SIZE);
 }
 
-static const enum unpack_format formats[] = { UNPACK_GZIP, UNPACK_ZSTD };
-#define FOR_EACH_FORMAT(at) for (const enum unpack_format *at = formats; at < formats + 2; at++)
+static const enum unpack_format formats[] = { UNPACK_GZIP, UNPACK_XZ, UNPACK_ZSTD };
+#define FOR_EACH_FORMAT(at) for (const enum unpack_format *at = formats; at < formats + 3; at++)
 
 static void what_was_packed_comes_back(void **state)
 {
@@ -279,14 +285,16 @@ static void a_file_that_is_shorter_than_said_is_told(void **state)
 
 static void a_wrong_checksum_is_damage(void **state)
 {
+    /* gzip has the length behind it, xz an index of 12 bytes here and a footer of 12, zstd nothing.
+     */
+    static const size_t behind[] = { [UNPACK_GZIP] = 8, [UNPACK_XZ] = 28, [UNPACK_ZSTD] = 4 };
     (void)state;
 
     FOR_EACH_FORMAT(format)
     {
         struct fixture *fixture = fixture_create();
         pack(fixture, *format, 0, TEXT_SIZE);
-        /* gzip has the length behind it, zstd nothing. */
-        fixture->packed[fixture->packed_len - (*format == UNPACK_GZIP ? 8 : 4)] ^= 1;
+        fixture->packed[fixture->packed_len - behind[*format]] ^= 1;
 
         assert_int_equal(run(fixture, *format, ROOM), -EBADMSG);
 
@@ -324,6 +332,25 @@ static void a_broken_beginning_is_damage(void **state)
     }
 }
 
+/* Half of the dictionary would be enough for the text, but a stream says what it wants before. */
+static void xz_that_asks_for_much_memory_gets_none(void **state)
+{
+    struct fixture *fixture = fixture_create();
+    lzma_options_lzma options;
+    const lzma_filter filters[] = { { LZMA_FILTER_LZMA2, &options }, { LZMA_VLI_UNKNOWN, NULL } };
+    (void)state;
+    assert_false(lzma_lzma_preset(&options, 0));
+    options.dict_size = 512 << 20;
+    assert_int_equal(lzma_stream_buffer_encode((lzma_filter *)filters, LZMA_CHECK_CRC32, NULL,
+                                               fixture->text, 1000, fixture->packed,
+                                               &fixture->packed_len, ROOM),
+                     LZMA_OK);
+
+    assert_int_equal(run(fixture, UNPACK_XZ, ROOM), -ENOMEM);
+
+    free(fixture);
+}
+
 /* Their magic numbers are 0xfd2fb522 to 27. */
 static void what_early_versions_of_zstd_wrote_is_not_taken(void **state)
 {
@@ -355,6 +382,7 @@ int main(void)
         cmocka_unit_test(a_wrong_checksum_is_damage),
         cmocka_unit_test(a_wrong_length_of_gzip_is_damage),
         cmocka_unit_test(a_broken_beginning_is_damage),
+        cmocka_unit_test(xz_that_asks_for_much_memory_gets_none),
         cmocka_unit_test(what_early_versions_of_zstd_wrote_is_not_taken),
     };
 
