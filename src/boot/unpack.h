@@ -2,7 +2,8 @@
 /* Compressed files, unpacked whole into memory of the caller's.
  *
  * What is in them is outside data: nothing is written behind the end of that memory, and besides it
- * some hundred KiB are taken, whatever the data ask for; of xz, up to 144 MiB. Nothing here logs. */
+ * some hundred KiB are taken, whatever the data ask for; of xz, up to 144 MiB. Nothing here logs.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -22,8 +23,8 @@ struct unpack_input {
 /* Tells the format of a file by its first 4 bytes. Returns whether it is one of them. */
 bool unpack_recognise(const uint8_t head[4], enum unpack_format *ret);
 
-/* Unpacks @in to @buf. Of several members, streams or frames in a row all are unpacked; other bytes behind
- * the last one, such as a signature, are left alone.
+/* Unpacks @in to @buf. Of several members, streams or frames in a row all are unpacked; other bytes
+ * behind the last one, such as a signature, are left alone.
  *
  * Returns 0 with the number of bytes in *@ret, -EFBIG if they are more than @capacity or
  * UNPACK_MAX, -ENODATA if the data end too early, -EBADMSG if they are damaged, -ENOMEM
