@@ -74,8 +74,9 @@ void vcpu_setup_kick_signal(void);
 void vcpu_kick(struct vcpu *vcpu, pthread_t thread);
 
 /* Whether VCPU_EXIT_FAILED is the guest's own doing: it ran into nowhere, or broke what its CPU
- * finds exceptions by. Only where KVM is complete; a KVM that is an emulator itself fails at what
- * others run, and nothing follows from that for the guest. */
+ * finds exceptions by, or, on Arm, accessed a device in a way that the CPU does not tell KVM of.
+ * Only where KVM is complete; a KVM that is an emulator itself fails at what others run, and
+ * nothing follows from that for the guest. */
 bool vcpu_failure_is_guests(const struct vcpu *vcpu);
 
 /* Writes why VCPU_EXIT_FAILED came, with the registers that matter, as one line. */
