@@ -57,6 +57,8 @@ struct config {
     char **masked_features; /* of --cpu=host,-NAME; NULL-terminated, or NULL */
     char *kernel;           /* as given; a path once it was looked up */
     char *initrd;           /* NULL: none */
+    bool initrd_auto;       /* made from the kernel's modules; initrd is NULL */
+    char *modules_folder;   /* of the kernel, once it was looked up for that; or NULL */
     char *append;           /* NULL: none; several --append joined by blanks */
     char *cmdline;          /* NULL: defaults + append; else all of it */
     struct disk_config disks[CONFIG_MAX_DISKS];

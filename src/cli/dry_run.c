@@ -119,7 +119,9 @@ void dry_run_print(const struct config *config)
     json_number(&json, "memory", config->memory_size);
     print_cpu(&json, config);
     json_text(&json, "kernel", config->kernel);
-    json_text(&json, "initrd", config->initrd);
+    json_text(&json, "initrd", config->initrd_auto ? "auto" : config->initrd);
+    if (config->modules_folder)
+        json_text(&json, "modules", config->modules_folder);
     json_text(&json, "cmdline", cmdline);
     json_text(&json, "transport", config->transport == TRANSPORT_MMIO ? "mmio" : "pci");
     json_bool(&json, "dtb", config->dtb == DTB_ON);

@@ -156,9 +156,9 @@ static const char *const *payload_program(const uint8_t *data, size_t len)
     return NULL;
 }
 
-static int read_payload_ikconfig(const struct image *image, char **ret)
+/* Unpacks the kernel inside an image, for image_unmap(); -ENOENT if there is none. */
+static int unpack_payload(const struct image *image, struct image *ret)
 {
-    struct image inside = { 0 };
     size_t len, offset = kernel_image_payload(image->data, image->len, &len);
 
     if (!len)
@@ -166,7 +166,14 @@ static int read_payload_ikconfig(const struct image *image, char **ret)
     const uint8_t *payload = image->data + offset;
     const char *const *argv = payload_program(payload, len);
     AUTO_CLOSE int fd = argv ? unpack(payload, len, argv) : -1;
-    int err = fd < 0 ? -ENOENT : image_map(fd, &inside);
+    return fd < 0 ? -ENOENT : image_map(fd, ret);
+}
+
+static int read_payload_ikconfig(const struct image *image, char **ret)
+{
+    struct image inside = { 0 };
+    int err = unpack_payload(image, &inside);
+
     if (!err)
         err = read_ikconfig(&inside, ret);
     image_unmap(&inside);
@@ -196,9 +203,8 @@ static void take_release_from_name(const char *path, char *buf, size_t size)
 }
 
 /* The release becomes part of file names, so it ends where it could not be one. @offset is where
- * it begins in the image. */
-static void find_release(const char *path, const struct image *image, size_t offset, char *buf,
-                         size_t size)
+ * it begins in the image. Returns whether there is one. */
+static bool copy_release(const struct image *image, size_t offset, char *buf, size_t size)
 {
     size_t len = 0;
 
@@ -209,7 +215,13 @@ static void find_release(const char *path, const struct image *image, size_t off
         buf[len++] = (char)byte;
     }
     buf[len] = '\0';
-    if (!len)
+    return len > 0 && strcmp(buf, ".") != 0 && strcmp(buf, "..") != 0;
+}
+
+static void find_release(const char *path, const struct image *image, size_t offset, char *buf,
+                         size_t size)
+{
+    if (!copy_release(image, offset, buf, size))
         take_release_from_name(path, buf, size);
 }
 
@@ -291,6 +303,21 @@ static int image_open(const char *path, struct image *ret)
     AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
     return fd < 0 ? -errno : image_map(fd, ret);
+}
+
+int kernel_release_read(const char *path, char *buf, size_t size)
+{
+    struct image image = { 0 }, inside = { 0 };
+    int err = image_open(path, &image);
+
+    if (err)
+        return err;
+    bool is_found = copy_release(&image, release_offset(&image), buf, size);
+    if (!is_found && !unpack_payload(&image, &inside))
+        is_found = copy_release(&inside, release_offset(&inside), buf, size);
+    image_unmap(&inside);
+    image_unmap(&image);
+    return is_found ? 0 : -ENOENT;
 }
 
 int kernel_config_peek(const char *path, struct kernel_config *ret)

@@ -3,6 +3,8 @@
  */
 #pragma once
 
+#include <stddef.h>
+
 struct kernel_config {
     char *text;        /* lines "CONFIG_X=y" */
     char *source;      /* where it is from, for the user */
@@ -16,6 +18,9 @@ enum config_value { CONFIG_MISSING, CONFIG_MODULE, CONFIG_BUILT_IN };
 int kernel_config_read(const char *path, struct kernel_config *ret);
 /* The same without a word, and only of the files beside the image: it takes under a millisecond. */
 int kernel_config_peek(const char *path, struct kernel_config *ret);
+/* The release of the kernel at @path, as the image itself tells it, without a word. Returns 0,
+ * -ENOENT if it does not, or -errno. */
+int kernel_release_read(const char *path, char *buf, size_t size);
 void kernel_config_fini(struct kernel_config *config);
 
 /* The value of an option ("VIRTIO_BLK"). */

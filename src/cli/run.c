@@ -10,6 +10,7 @@
 #include "host/log.h"
 #include "kernel_check.h"
 #include "kernel_find.h"
+#include "kernel_modules.h"
 #include "machine/check.h"
 #include "machine/config.h"
 #include "machine/machine.h"
@@ -17,7 +18,7 @@
 
 static void warn_about_root(const struct config *config)
 {
-    AUTO_FREE char *cmdline = config->initrd ? NULL : config_cmdline(config);
+    AUTO_FREE char *cmdline = config->initrd || config->initrd_auto ? NULL : config_cmdline(config);
 
     if (cmdline)
         kernel_warn_about_root(config->kernel, cmdline, config->transport != TRANSPORT_MMIO);
@@ -42,6 +43,8 @@ static int run(struct config *config)
     int err = config_check(config);
     if (!err)
         err = kernel_resolve(&config->kernel);
+    if (!err && config->initrd_auto)
+        err = kernel_modules_find(config->kernel, &config->modules_folder);
     /* Also of a machine that is not to be: the result tells that, and must do no harm. */
     if (machine_check_result(config))
         return STATUS_TOOL_ERROR;

@@ -57,10 +57,15 @@ static int set_initrd(void *target, const char *value, struct usage_error *error
 {
     struct config *config = target;
 
-    if (strcmp(value, "none") != 0)
+    bool is_auto = !strcmp(value, "auto");
+
+    if (!is_auto && strcmp(value, "none") != 0) {
+        config->initrd_auto = false;
         return option_replace_path(&config->initrd, value, error);
+    }
     free(config->initrd);
     config->initrd = NULL;
+    config->initrd_auto = is_auto;
     return 0;
 }
 
@@ -307,8 +312,9 @@ const struct option run_options[] = {
     { "kernel", 'k', 0, "FILE|VERSION|host",
       "the guest's kernel: bzImage, vmlinux, Image (default: the newest pulled)", set_kernel,
       COMPLETE_FILE, "host" },
-    { "initrd", 'i', 0, "FILE|none", "its initial RAM disk (default: none)", set_initrd,
-      COMPLETE_FILE, "none" },
+    { "initrd", 'i', 0, "FILE|auto|none",
+      "its initial RAM disk; auto: made from its modules (default: none)", set_initrd,
+      COMPLETE_FILE, "auto none" },
     { "append", 'a', OPTION_LIST, "ARGS", "add to the kernel command line", set_append,
       .excludes = "cmdline" },
     { "cmdline", 0, 0, "ARGS", "replace the whole kernel command line", set_cmdline,

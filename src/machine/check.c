@@ -262,7 +262,7 @@ static int try_kernel(const struct config *config)
     if (!err)
         err = board_init(&board, config, NULL);
     if (!err)
-        err = boot_files_open(config->kernel, config->initrd, &files);
+        err = session_open_boot_files(config, &files);
     if (!err)
         err = session_open_dtb(config, &dtb_fd);
     if (!err) {

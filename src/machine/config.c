@@ -68,6 +68,7 @@ void config_fini(struct config *config)
     free(config->name);
     free(config->kernel);
     free(config->initrd);
+    free(config->modules_folder);
     free(config->append);
     free(config->cmdline);
     free(config->dtb_path);

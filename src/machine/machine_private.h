@@ -60,6 +60,9 @@ uint64_t session_age_ns(const struct session *session);
 int session_open_disk(const struct disk_config *disk, struct block_backend **ret);
 /* Opens what gets a copy of the device tree; -1: nothing. Logs. */
 int session_open_dtb(const struct config *config, int *ret);
+/* Opens kernel and initrd, or makes the initrd. Logs. The caller closes them, also after a failure.
+ */
+int session_open_boot_files(const struct config *config, struct boot_files *ret);
 
 enum console_index { CONSOLE_SERIAL, CONSOLE_VIRTIO };
 

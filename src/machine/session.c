@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "boot/initrd_auto.h"
 #include "host/fd.h"
 #include "host/log.h"
 #include "machine_private.h"
@@ -96,6 +97,28 @@ int session_open_dtb(const struct config *config, int *ret)
     return 0;
 }
 
+/* The initrd is made anew for every machine, which takes some milliseconds. */
+int session_open_boot_files(const struct config *config, struct boot_files *ret)
+{
+    AUTO_FREE char *cmdline = config->initrd_auto ? config_cmdline(config) : NULL;
+    int err = boot_files_open(config->kernel, config->initrd, ret);
+
+    if (err || !config->initrd_auto)
+        return err;
+    if (!cmdline)
+        return log_errno(-ENOMEM, "kernel command line");
+    const struct initrd_auto params = {
+        .kernel = config->kernel,
+        .modules_folder = config->modules_folder,
+        .cmdline = cmdline,
+        .by_pci = config->transport != TRANSPORT_MMIO,
+    };
+    err = initrd_auto_build(&params, &ret->initrd_fd);
+    if (!err)
+        ret->initrd = "auto";
+    return err;
+}
+
 /* --- the session --- */
 
 void session_init(struct session *session, const struct config *config)
@@ -121,7 +144,7 @@ int session_open(struct session *session)
     for (size_t i = 0; !err && i < config->net_count; i++)
         err = open_net(&config->nets[i], &session->nets[i]);
     if (!err)
-        err = boot_files_open(config->kernel, config->initrd, &session->boot_files);
+        err = session_open_boot_files(config, &session->boot_files);
     if (!err)
         err = session_open_dtb(config, &session->dtb_fd);
     return err;

@@ -145,6 +145,9 @@ def configured_kernels():
         "configured/vmlinux-cut": vmlinux[:vmlinux.index(b"IKCFG_ST") + 60],
         "beside/bzimage": with_payload(b"?" * 64),
         "beside/config-7.7.7-test": CONFIG % b"m",
+        "package/boot/vmlinuz-7.7.7-test": with_payload(b"?" * 64),
+        "lacking/boot/vmlinuz-7.7.7-test": with_payload(b"?" * 64),
+        "damaged/boot/vmlinuz-7.7.7-test": with_payload(b"?" * 64),
         "modules/7.7.7-test/vmlinuz": bzimage(),
         "modules/7.7.7-test/config": CONFIG % b"y",
         "tree/.config": CONFIG % b"m",
@@ -156,12 +159,33 @@ def configured_kernels():
     }
 
 
+MODULES_DEP = b"""kernel/virtio_pci.ko: kernel/virtio.ko
+kernel/virtio_mmio.ko: kernel/virtio.ko
+kernel/virtio.ko:
+"""
+
+
+def module_folders():
+    """Those of the kernels package/, lacking/ and damaged/."""
+    whole = MODULES_DEP + b"kernel/virtio_blk.ko.xz: kernel/virtio.ko\n"
+    folders = {"package": (whole, lzma.compress(b"module")), "lacking": (MODULES_DEP, b""),
+               "damaged": (whole, lzma.compress(b"module")[:-1])}
+    files = {}
+    for name, (dep, blk) in folders.items():
+        folder = name + "/lib/modules/7.7.7-test/"
+        files |= {folder + "modules.dep": dep, folder + "modules.builtin": b"kernel/fs/ext4/ext4.ko\n",
+                  folder + "kernel/virtio_blk.ko.xz": blk}
+        files |= {f"{folder}kernel/{module}.ko": b"module"
+                  for module in ("virtio", "virtio_pci", "virtio_mmio")}
+    return files
+
+
 class Folder:
     """The files, made in a folder, and what has to stay open while they are used."""
 
     def __init__(self, path):
         self.path = path
-        for name, data in (kernels() | disks() | configured_kernels()).items():
+        for name, data in (kernels() | disks() | configured_kernels() | module_folders()).items():
             os.makedirs(os.path.dirname(os.path.join(path, name)), exist_ok=True)
             with open(os.path.join(path, name), "wb") as file:
                 file.write(data)

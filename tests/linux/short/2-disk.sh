@@ -39,6 +39,74 @@ an_ext4_root_is_whole_after_power_off_over_mmio() {
     _root_on_disk -c 2 --transport=mmio
 }
 
+# The same without an initrd of ours: hutch makes one of the kernel's modules.
+_auto_root_on_disk() { # PACKAGE OPTION...
+    kernel=$(echo "$1"/boot/vmlinuz-*)
+    cp --sparse=always "$FILES/root.img" root.img
+    shift
+    launch -i auto -d root.img -a root=/dev/vda "$@"
+    expect_status 0
+    expect_outcome poweroff
+    expect_console '^root is /dev/'
+    _compare_root root.img
+}
+
+an_automatic_initrd_leads_to_the_root() {
+    _auto_root_on_disk "$LINUX_FILES/package-cloud" -c 2
+}
+
+an_automatic_initrd_has_the_file_system_if_that_is_a_module() {
+    _auto_root_on_disk "$LINUX_FILES/package-generic"
+}
+
+an_automatic_initrd_over_mmio_with_the_kind_named() {
+    _auto_root_on_disk "$LINUX_FILES/package-generic" --transport=mmio -a 'rootfstype=ext4 rw'
+}
+
+an_automatic_initrd_of_packed_modules() {
+    [[ -d $LINUX_FILES/package-13 ]] || skip "no kernel of Debian 13 could be had"
+    _auto_root_on_disk "$LINUX_FILES/package-13"
+}
+
+# Copies what is needed of a package: the cache is root's.
+_copy_package() { # PACKAGE
+    local modules here=$PWD
+    modules=$(cd "$1" && echo lib/modules/*)
+    mkdir -p package/boot "package/$modules"
+    cp -L "$1"/boot/vmlinuz-* package/boot/
+    cp "$1/$modules"/modules.* "package/$modules/"
+    (cd "$1/$modules" &&
+        cp -r --parents kernel/fs/{ext4,jbd2,mbcache.*,xfs,btrfs,f2fs,erofs,squashfs} kernel/lib \
+            kernel/crypto kernel/arch/*/crypto kernel/drivers/virtio kernel/drivers/block/virtio_blk.* \
+            kernel/drivers/char/virtio_console.* "$here/package/$modules/")
+}
+
+an_automatic_initrd_for_an_ordinary_user() {
+    _copy_package "$LINUX_FILES/package-generic"
+    cp "$HUTCH" hutch
+    cat >as-user <<'END'
+#!/bin/sh
+exec setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all --no-new-privs \
+    "${0%/*}/hutch" "$@"
+END
+    chmod 755 as-user
+    chmod 711 ..
+    chmod 666 /dev/kvm
+    touch root.img
+    chown -R 65534:65534 .
+    HUTCH=$PWD/as-user
+    _auto_root_on_disk "$PWD/package"
+}
+
+an_automatic_initrd_says_why_there_is_no_root() {
+    kernel=$(echo "$LINUX_FILES"/package-cloud/boot/vmlinuz-*)
+    truncate -s 8M root.img
+    launch -i auto -d root.img -a root=/dev/vda
+    expect_status 122
+    expect_outcome panic
+    expect_console 'root=/dev/vda: no file system that this kernel knows'
+}
+
 discard_shrinks_the_file() {
     local before after
     truncate -s 64M disk.img
