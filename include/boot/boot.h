@@ -31,7 +31,7 @@ struct boot_config {
     const char *cmdline;
     const struct board *board; /* the machine that the kernel is told of */
     bool has_fdt;              /* by a device tree, too, where that is not the only way */
-    int fdt_fd;                /* gets a copy of the device tree; -1: nobody does */
+    int fdt_fd;                /* a copy of the device tree is written to it; -1: no copy */
 };
 
 /* Whether kernels of this architecture are told of their machine by a device tree alone. */

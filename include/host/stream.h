@@ -31,6 +31,8 @@ struct stream_params {
     size_t (*receive)(void *ctx, const uint8_t *data, size_t len);
     /* There is room for output again, after stream_write() said that there was none. */
     void (*transmit_ready)(void *ctx);
+    /* The input came to its end, and receive() has taken all of it. Once; NULL: nobody cares. */
+    void (*input_ended)(void *ctx);
     /* Writing failed with @err (-EPIPE: nobody reads), and all output from now on is lost; or, at
      * the end, the reader took nothing for some seconds (-ETIME), and the last of it is. Once. */
     void (*output_failed)(void *ctx, int err);
@@ -45,6 +47,13 @@ void stream_destroy(struct stream *stream);
 /* Sends @len bytes. Returns whether there is room for as many again; if not, transmit_ready()
  * follows. Bytes beyond the room are lost. Any thread. */
 bool stream_write(struct stream *stream, const uint8_t *data, size_t len);
+
+/* How many bytes stream_write() would take now. */
+size_t stream_room(const struct stream *stream);
+
+/* transmit_ready() follows when all was written, or writing failed, unless that is so already:
+ * then it returns true. Nothing is to be sent any more. */
+bool stream_drain(struct stream *stream);
 
 /* receive() would take bytes again. Any thread. */
 void stream_receive_ready(struct stream *stream);

@@ -147,26 +147,29 @@ static int load_plain(const struct boot_job *job, struct placement *places)
     return boot_file_load(&job->kernel, 0, job->kernel.size, job, places->kernel.start);
 }
 
+/* The format is told by the payload itself; its name in the header is for firmware and for us to
+ * say which one is not known. */
 static int find_zboot_payload(const struct boot_file *file, enum unpack_format *format,
                               struct unpack_input *ret)
 {
     struct zboot_header header;
+    uint8_t magic[4];
 
     memcpy(&header, file->head, sizeof(header));
     header.compression[sizeof(header.compression) - 1] = '\0';
-    if (!strcmp(header.compression, "gzip")) {
-        *format = UNPACK_GZIP;
-    } else if (!strcmp(header.compression, "zstd")) {
-        *format = UNPACK_ZSTD;
-    } else {
-        log_error("kernel '%s': an EFI zboot image compressed with '%s', and only gzip and zstd "
-                  "can be unpacked; take the Image it was made from",
+    if (header.payload_offset > file->size ||
+        header.payload_size > file->size - header.payload_offset ||
+        header.payload_size < sizeof(magic))
+        return refuse_cut_off(file);
+    int err = boot_file_read(file, header.payload_offset, magic, sizeof(magic));
+    if (err)
+        return err;
+    if (!unpack_recognise(magic, format)) {
+        log_error("kernel '%s': an EFI zboot image compressed with '%s', and only gzip, xz and "
+                  "zstd can be unpacked; take the Image it was made from",
                   file->path, header.compression);
         return -ENOEXEC;
     }
-    if (header.payload_offset > file->size ||
-        header.payload_size > file->size - header.payload_offset)
-        return refuse_cut_off(file);
     *ret = (struct unpack_input){ file->fd, header.payload_offset, header.payload_size };
     return 0;
 }

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "boot/fdt.h"
 #include "host/fd.h"
@@ -22,14 +21,6 @@ int cmdline_check(const struct boot_job *job, uint64_t max)
     return -E2BIG;
 }
 
-/* What goes into a pipe or a terminal has no beginning to go back to. */
-static int copy_fdt(int fd, const void *fdt, size_t len)
-{
-    if (lseek(fd, 0, SEEK_SET) == 0 && ftruncate(fd, 0))
-        return -errno;
-    return fd_write_full(fd, fdt, len);
-}
-
 int boot_write_fdt(const struct boot_job *job, const struct boot_range *initrd, gpa_t gpa,
                    size_t room, size_t *ret)
 {
@@ -44,7 +35,7 @@ int boot_write_fdt(const struct boot_job *job, const struct boot_range *initrd, 
 
     if (len < 0)
         return log_errno(len, "device tree for %u CPUs", job->board->cpu_count);
-    int err = job->fdt_fd < 0 ? 0 : copy_fdt(job->fdt_fd, place, (size_t)len);
+    int err = job->fdt_fd < 0 ? 0 : fd_write_full(job->fdt_fd, place, (size_t)len);
     if (err)
         return log_errno(err, "copy of the device tree");
     *ret = (size_t)len;

@@ -370,7 +370,7 @@ static void write_gpio(struct tree *tree, const struct board_chip *gpio)
     put_cells(tree, "#gpio-cells", 2);
     put_flag(tree, "interrupt-controller");
     put_cells(tree, "#interrupt-cells", 2);
-    put_cells(tree, "#address-cells", 0);
+    put_cells(tree, "#address-cells", 0); /* for dtc; Linux's binding has no word of it */
     put_cells(tree, "phandle", PHANDLE_GPIO);
     close_node(tree);
 }
@@ -433,7 +433,7 @@ static void write_root(struct tree *tree, const struct fdt_params *params)
     const bool is_arm = params->board->gic.version > 0;
 
     open_node(tree, "");
-    put_texts(tree, "compatible", "hutch,machine\0linux,dummy-virt");
+    put_text(tree, "compatible", "linux,dummy-virt");
     put_text(tree, "model", "hutch virtual machine");
     put_cells(tree, "#address-cells", 2);
     put_cells(tree, "#size-cells", 2);

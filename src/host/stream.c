@@ -22,7 +22,7 @@
 enum {
     OUTPUT_SIZE = 16384,   /* a power of two */
     OUTPUT_RESERVE = 4096, /* with less room than this, the device is asked to wait */
-    INPUT_SIZE = 256,
+    INPUT_SIZE = 4096,
     /* A descriptor that poll() calls writable takes this much without blocking: a pipe PIPE_BUF,
      * a terminal 256 bytes. */
     PIPE_PIECE = 4096,
@@ -37,9 +37,11 @@ struct stream {
     struct loop_source *wake_source, *input_source, *output_source, *deaf_timer;
     size_t piece;
     bool awake;         /* wake_fd was signalled, and the loop has not looked yet */
-    bool device_waits;  /* transmit_ready() is owed */
+    bool device_waits;  /* transmit_ready() is owed ... */
+    size_t reserve;     /* ... when there is so much room */
     bool input_ended;   /* end of file, or an error */
     bool output_failed; /* nobody reads, or the disk is full: output is dropped */
+    bool end_was_told;  /* input_ended() was called */
     bool input_wanted;  /* the device can take bytes */
     bool is_deaf;       /* it took none for DEAF_MS while the buffer was full */
     size_t input_len;   /* bytes read that the device did not take yet */
@@ -51,6 +53,11 @@ struct stream {
 static size_t output_used(const struct stream *stream)
 {
     return stream->head - stream->tail;
+}
+
+size_t stream_room(const struct stream *stream)
+{
+    return OUTPUT_SIZE - output_used(stream);
 }
 
 static void wake(struct stream *stream)
@@ -101,7 +108,7 @@ static void flush_output(struct stream *stream)
         ;
     if (stream->output_source)
         (void)loop_set_events(stream->output_source, output_used(stream) ? LOOP_WRITABLE : 0);
-    if (stream->device_waits && OUTPUT_SIZE - output_used(stream) >= OUTPUT_RESERVE) {
+    if (stream->device_waits && stream_room(stream) >= stream->reserve) {
         stream->device_waits = false;
         stream->params.transmit_ready(stream->params.ctx);
     }
@@ -123,6 +130,15 @@ static bool input_is_full(const struct stream *stream)
     return stream->input_len == INPUT_SIZE;
 }
 
+static void tell_end(struct stream *stream)
+{
+    if (!stream->input_ended || stream->input_len > 0 || stream->end_was_told)
+        return;
+    stream->end_was_told = true;
+    if (stream->params.input_ended)
+        stream->params.input_ended(stream->params.ctx);
+}
+
 static void watch_input(struct stream *stream)
 {
     bool reads_ahead = stream->params.filter && (!input_is_full(stream) || stream->is_deaf);
@@ -130,6 +146,7 @@ static void watch_input(struct stream *stream)
 
     if (stream->input_source)
         (void)loop_set_events(stream->input_source, wanted ? LOOP_READABLE : 0);
+    tell_end(stream);
 }
 
 /* Shows what came in to the filter. Returns how much is left. */
@@ -241,6 +258,7 @@ int stream_create(const struct stream_params *params, struct stream **ret)
     stream->params = *params;
     stream->wake_fd = -1;
     stream->input_wanted = true;
+    stream->reserve = OUTPUT_RESERVE;
     stream->output_failed = params->output_fd < 0;
     stream->piece = isatty(params->output_fd) ? TERMINAL_PIECE : PIPE_PIECE;
     int err = stream_open(stream);
@@ -288,6 +306,15 @@ bool stream_write(struct stream *stream, const uint8_t *data, size_t len)
     wake(stream);
     stream->device_waits = OUTPUT_SIZE - output_used(stream) < OUTPUT_RESERVE;
     return !stream->device_waits;
+}
+
+bool stream_drain(struct stream *stream)
+{
+    if (output_used(stream) == 0)
+        return true;
+    stream->device_waits = true;
+    stream->reserve = OUTPUT_SIZE;
+    return false;
 }
 
 void stream_receive_ready(struct stream *stream)

@@ -9,13 +9,14 @@
 
 #include <cmocka.h>
 #include <libfdt.h>
+#include <lzma.h>
 #include <zlib.h>
 #include <zstd.h>
 
 #include "boot_fixture.h"
 
 #define RAM_BASE UINT64_C(0x80000000)
-enum { FILE_SIZE = 5000, IMAGE_SIZE = 3 << 20, WRAPPED_MAX = 16 << 10 };
+enum { FILE_SIZE = 5000, IMAGE_SIZE = 3 << 20, WRAPPED_MAX = 16 << 10, ZBOOT_PAYLOAD = 0x200 };
 
 /* A kernel of which all that is no header is 'k'. */
 struct test_image {
@@ -68,23 +69,32 @@ static void wrap_zstd(struct wrapped *out, const void *data, size_t len)
     out->len += size;
 }
 
+static void wrap_xz(struct wrapped *out, const void *data, size_t len)
+{
+    assert_int_equal(lzma_easy_buffer_encode(6, LZMA_CHECK_CRC32, NULL, data, len, out->bytes,
+                                             &out->len, WRAPPED_MAX),
+                     LZMA_OK);
+}
+
 /* As Linux builds it: behind a payload of another kind than gzip stands the unpacked size. */
 static void wrap_zboot(struct wrapped *out, const char *compression, const void *data, size_t len)
 {
-    enum { PAYLOAD = 0x200 };
-    const uint32_t offset = PAYLOAD, unpacked = (uint32_t)len;
+    const uint32_t offset = ZBOOT_PAYLOAD, unpacked = (uint32_t)len;
 
-    *out = (struct wrapped){ .len = PAYLOAD };
+    *out = (struct wrapped){ .len = ZBOOT_PAYLOAD };
     memcpy(out->bytes, "MZ\0\0zimg", 8);
     strcpy((char *)out->bytes + 24, compression);
     if (!strcmp(compression, "gzip")) {
         wrap_gzip(out, data, len);
     } else {
-        wrap_zstd(out, data, len);
+        if (!strcmp(compression, "xzkern"))
+            wrap_xz(out, data, len);
+        else
+            wrap_zstd(out, data, len);
         memcpy(out->bytes + out->len, &unpacked, 4);
         out->len += 4;
     }
-    const uint32_t size = (uint32_t)out->len - PAYLOAD;
+    const uint32_t size = (uint32_t)out->len - ZBOOT_PAYLOAD;
     memcpy(out->bytes + 8, &offset, 4);
     memcpy(out->bytes + 12, &size, 4);
     memcpy(out->bytes + out->len, "the rest of it", 14);
@@ -183,12 +193,14 @@ static void ram_that_starts_anywhere_has_the_kernel_at_whole_2_mib(void **state)
 static void every_wrapping_is_taken_off(void **state)
 {
     struct test_image image = image_make();
-    struct wrapped cases[4] = { 0 };
+    struct wrapped cases[6] = { 0 };
     (void)state;
     wrap_gzip(&cases[0], image.bytes, sizeof(image.bytes));
     wrap_zstd(&cases[1], image.bytes, sizeof(image.bytes));
     wrap_zboot(&cases[2], "gzip", image.bytes, sizeof(image.bytes));
     wrap_zboot(&cases[3], "zstd", image.bytes, sizeof(image.bytes));
+    wrap_xz(&cases[4], image.bytes, sizeof(image.bytes));
+    wrap_zboot(&cases[5], "xzkern", image.bytes, sizeof(image.bytes));
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct fixture fixture;
@@ -377,12 +389,13 @@ static void a_zboot_image_of_another_compression_is_named(void **state)
     struct wrapped wrapped;
     (void)state;
     init(&fixture, 64 * MIB);
-    wrap_zboot(&wrapped, "xzkern", image.bytes, sizeof(image.bytes));
+    wrap_zboot(&wrapped, "lz4", image.bytes, sizeof(image.bytes));
+    memcpy(wrapped.bytes + ZBOOT_PAYLOAD, "\x02\x21\x4c\x18", 4);
     write_wrapped(&fixture, &wrapped);
 
     assert_int_equal(fixture_boot(&fixture, "", false), -ENOEXEC);
 
-    assert_said(&fixture, "compressed with 'xzkern'");
+    assert_said(&fixture, "compressed with 'lz4'");
     fixture_fini(&fixture);
 }
 

@@ -29,6 +29,7 @@ struct fixture {
     int ready_calls, failures;
     int failure;  /* what output failed with */
     int commands; /* that a filter has seen */
+    int ends;
 };
 
 static size_t take_bytes(void *ctx, const uint8_t *data, size_t len)
@@ -54,6 +55,11 @@ static void note_failure(void *ctx, int err)
 
     f->failures++;
     f->failure = err;
+}
+
+static void note_end(void *ctx)
+{
+    ((struct fixture *)ctx)->ends++;
 }
 
 static void stop(void *ctx)
@@ -85,6 +91,7 @@ static int set_up(void **state)
                                     .output_fd = f->out[1],
                                     .receive = take_bytes,
                                     .transmit_ready = note_ready,
+                                    .input_ended = note_end,
                                     .output_failed = note_failure,
                                     .ctx = f };
     f->room = sizeof(f->received);
@@ -337,7 +344,8 @@ static void a_filter_sees_what_there_is_no_room_for(void **state)
     struct fixture *f = *state;
     f->room = 0;
 
-    type(f, 'a', 1000);
+    for (int i = 0; i < 5; i++)
+        type(f, 'a', 1000);
     type(f, 'q', 1);
     settle(f);
     assert_int_equal(f->commands, 0); /* the device may still wake up */
@@ -364,6 +372,50 @@ static void a_filter_loses_nothing_of_a_device_that_is_slow(void **state)
     }
 }
 
+static void the_end_of_input_is_told_when_all_of_it_was_taken(void **state)
+{
+    struct fixture *f = *state;
+    f->room = 2;
+    assert_int_equal(fd_write_full(f->in[1], "hello", 5), 0);
+    fd_close(&f->in[1]);
+    settle(f);
+    assert_int_equal(f->ends, 0);
+
+    f->room = 16;
+    pthread_mutex_lock(&f->guard);
+    stream_receive_ready(f->stream);
+    pthread_mutex_unlock(&f->guard);
+    settle(f);
+    settle(f);
+
+    assert_int_equal(f->received_len, 5);
+    assert_int_equal(f->ends, 1);
+}
+
+static void draining_waits_for_the_last_byte(void **state)
+{
+    struct fixture *f = *state;
+    static uint8_t data[4096];
+    char buf[65536];
+    bool has_room = true;
+
+    assert_true(stream_drain(f->stream));
+    while (has_room) { /* until the pipe is full, and the stream's buffer begins to be */
+        has_room = stream_write(f->stream, data, sizeof(data));
+        settle(f);
+    }
+    f->ready_calls = 0;
+    assert_false(stream_drain(f->stream));
+    assert_int_equal(read(f->out[0], buf, 8192), 8192);
+    settle(f);
+    assert_int_equal(f->ready_calls, 0);
+    while (f->ready_calls == 0) {
+        assert_true(read(f->out[0], buf, sizeof(buf)) > 0);
+        settle(f);
+    }
+    assert_true(stream_drain(f->stream));
+}
+
 static void the_end_of_input_does_not_spin(void **state)
 {
     struct fixture *f = *state;
@@ -387,6 +439,8 @@ int main(void)
         STREAM_TEST(destroy_writes_out_what_is_buffered),
         STREAM_TEST(destroy_waits_for_a_slow_reader),
         STREAM_TEST(destroy_does_not_wait_for_ever_for_a_reader_that_is_stuck),
+        STREAM_TEST(the_end_of_input_is_told_when_all_of_it_was_taken),
+        STREAM_TEST(draining_waits_for_the_last_byte),
         STREAM_TEST(the_end_of_input_does_not_spin),
         FILTER_TEST(a_filter_sees_what_a_deaf_device_does_not_take),
         FILTER_TEST(a_filter_sees_what_there_is_no_room_for),

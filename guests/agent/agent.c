@@ -1,0 +1,562 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The agent in the guest: PID 1, which runs one command for the host and powers off.
+ *
+ * It is freestanding, without a C library: the one that Debian's gcc links statically is three
+ * times as large as the whole agent may be, and one way of building it is one to test, for both
+ * architectures. For tests it runs as any process, too: if it is not PID 1, file descriptor 3 is
+ * the port, and the machine is left alone.
+ *
+ * One loop, in which nothing waits but poll(). What goes to the host lies in @out until the port
+ * takes it. A stream of the command is read when the host gave credit and @out has room for a
+ * frame, beyond a reserve that is for messages alone; input from the host is bounded by the credit
+ * that we gave. So a host that is slow stops the command at its next write, and nothing else.
+ *
+ * The order of the end: the command is reaped; what is in its pipes is read to the end, or till
+ * they are empty, as what it left behind in the background may hold them open for ever; then
+ * OUTPUT_END of each, ENDED, and the host's BYE. */
+#include <asm/errno.h>
+#include <asm/ioctls.h>
+#include <linux/fcntl.h>
+
+#include "agent.h"
+
+enum {
+    TEST_PORT = 3,
+    FRAME_MAX = sizeof(struct agent_header) + AGENT_PAYLOAD_MAX,
+    OUT_SIZE = 65536,
+    OUT_RESERVE = 8192,  /* room in @out for messages */
+    WRITE_MAX = 32768,   /* what a port takes at a time */
+    INPUT_SIZE = 65536,  /* of stdin, which the command has not read */
+    CREDIT_STEP = 16384, /* less is not worth a message */
+    LOG_LINES_MAX = 16,  /* read at a time */
+    GONE_PAUSE_MS = 10,  /* between looks at a port that nobody has open on the host */
+    SIGCHLD_NUMBER = 17,
+    SIGPIPE_NUMBER = 13,
+    SIGHUP_NUMBER = 1,
+    SIGNALS_MAX = 64,
+    WNOHANG_FLAG = 1,
+    SIGNAL_SET_SIZE = 8,
+};
+
+struct window_size { /* as TIOCSWINSZ takes it */
+    uint16_t rows, columns, x, y;
+};
+
+struct out_stream {
+    int *fd; /* the command's, or NULL */
+    uint32_t credit;
+    bool has_ended, end_is_due;
+};
+
+enum phase { PHASE_JOB, PHASE_RUNNING, PHASE_ENDED };
+
+struct agent {
+    enum phase phase;
+    bool is_init; /* not in a test */
+    int port, log, signals;
+    struct command command;
+    bool is_reaped;
+    uint32_t wait_status;
+    struct out_stream outputs[3]; /* by enum agent_stream; the first is not used */
+    size_t input_len, input_start;
+    uint32_t input_credit; /* that the host has left */
+    bool input_ended;
+    size_t out_len, out_start;
+    size_t in_len;
+    struct job job;
+    uint8_t input[INPUT_SIZE], out[OUT_SIZE], in[2 * FRAME_MAX];
+};
+
+/* --- to the host --- */
+
+static size_t out_room(const struct agent *agent)
+{
+    return OUT_SIZE - agent->out_len;
+}
+
+static void out_append(struct agent *agent, const void *data, size_t len)
+{
+    if (agent->out_start + agent->out_len + len > OUT_SIZE) {
+        memmove(agent->out, agent->out + agent->out_start, agent->out_len);
+        agent->out_start = 0;
+    }
+    memcpy(agent->out + agent->out_start + agent->out_len, data, len);
+    agent->out_len += len;
+}
+
+/* A frame of two parts. Messages are few and small: there is room, as data leaves the reserve. */
+static void send_parts(struct agent *agent, uint16_t type, uint16_t stream, const void *first,
+                       size_t first_len, const void *second, size_t second_len)
+{
+    const struct agent_header header = { (uint32_t)(first_len + second_len), type, stream };
+
+    if (out_room(agent) < sizeof(header) + header.len)
+        return;
+    out_append(agent, &header, sizeof(header));
+    out_append(agent, first, first_len);
+    out_append(agent, second, second_len);
+}
+
+static void send(struct agent *agent, uint16_t type, const void *data, size_t len)
+{
+    send_parts(agent, type, 0, data, len, NULL, 0);
+}
+
+static void leave(struct agent *agent)
+{
+    if (agent->is_init)
+        machine_power_off();
+    sys_exit(0);
+}
+
+static void write_port(struct agent *agent)
+{
+    size_t len = agent->out_len < WRITE_MAX ? agent->out_len : WRITE_MAX;
+    long put = len ? SYS(write, agent->port, agent->out + agent->out_start, len) : 0;
+
+    if (put == -EPIPE || put == -ENODEV)
+        leave(agent);
+    if (put <= 0)
+        return;
+    agent->out_start += (size_t)put;
+    agent->out_len -= (size_t)put;
+    if (agent->out_len == 0)
+        agent->out_start = 0;
+}
+
+static uint64_t clock_ns(long clock)
+{
+    struct sys_timespec time = { 0, 0 };
+
+    (void)SYS(clock_gettime, clock, &time);
+    return (uint64_t)time.seconds * 1000000000 + (uint64_t)time.nanoseconds;
+}
+
+static void send_hello(struct agent *agent)
+{
+    const long boottime = 7, realtime = 0;
+    const struct agent_hello hello = { AGENT_VERSION, 0, clock_ns(boottime), clock_ns(realtime) };
+    char release[AGENT_RELEASE_MAX + 1] = "";
+    long len = read_text("/proc/sys/kernel/osrelease", release, sizeof(release));
+
+    send_parts(agent, AGENT_HELLO, 0, &hello, sizeof(hello), release, len > 0 ? (size_t)len : 0);
+}
+
+static void send_failure(struct agent *agent, const struct failure *failure)
+{
+    const struct agent_failed failed = { failure->status };
+
+    send_parts(agent, AGENT_FAILED, 0, &failed, sizeof(failed), failure->text,
+               strlen(failure->text));
+    agent->phase = PHASE_ENDED;
+}
+
+/* --- stdin of the command --- */
+
+static void give_input_credit(struct agent *agent)
+{
+    uint32_t room = (uint32_t)(INPUT_SIZE - agent->input_len) - agent->input_credit;
+
+    if (room < CREDIT_STEP || agent->command.input < 0)
+        return;
+    agent->input_credit += room;
+    send(agent, AGENT_INPUT_CREDIT, &room, sizeof(room));
+}
+
+static void write_input(struct agent *agent)
+{
+    int *fd = &agent->command.input;
+
+    while (*fd >= 0 && agent->input_len > 0) {
+        long put = SYS(write, *fd, agent->input + agent->input_start, agent->input_len);
+
+        if (put == -EAGAIN || put == -EINTR)
+            break;
+        if (put <= 0) { /* the command closed it: the host keeps what it has */
+            sys_close(fd);
+            break;
+        }
+        agent->input_start += (size_t)put;
+        agent->input_len -= (size_t)put;
+    }
+    if (agent->input_len == 0)
+        agent->input_start = 0;
+    /* A terminal's end is not that of its input, but the character that means it. */
+    if (agent->input_ended && agent->input_len == 0 && *fd >= 0) {
+        if (agent->job.has_tty)
+            (void)SYS(write, *fd, "\004", 1);
+        sys_close(fd);
+    }
+    give_input_credit(agent);
+}
+
+/* Within the credit there is room; a command that is gone, or reads no more, needs none. */
+static bool take_input(struct agent *agent, const uint8_t *data, uint32_t len)
+{
+    if (len > agent->input_credit)
+        return false;
+    agent->input_credit -= len;
+    if (agent->command.input < 0)
+        return true;
+    if (agent->input_start + agent->input_len + len > INPUT_SIZE) {
+        memmove(agent->input, agent->input + agent->input_start, agent->input_len);
+        agent->input_start = 0;
+    }
+    memcpy(agent->input + agent->input_start + agent->input_len, data, len);
+    agent->input_len += len;
+    return true;
+}
+
+/* --- its output --- */
+
+static void end_output(struct out_stream *output)
+{
+    sys_close(output->fd);
+    output->has_ended = output->end_is_due = true;
+}
+
+static void read_output(struct agent *agent, uint16_t stream)
+{
+    static uint8_t data[AGENT_PAYLOAD_MAX];
+    struct out_stream *output = &agent->outputs[stream];
+
+    while (!output->has_ended && output->credit > 0 && out_room(agent) >= FRAME_MAX + OUT_RESERVE) {
+        size_t len = output->credit < sizeof(data) ? output->credit : sizeof(data);
+        long got = SYS(read, *output->fd, data, len);
+
+        if (got == -EAGAIN && !agent->is_reaped)
+            return;
+        if (got <= 0) { /* EIO: the terminal's last user closed it */
+            end_output(output);
+            return;
+        }
+        send_parts(agent, AGENT_OUTPUT, stream, data, (size_t)got, NULL, 0);
+        output->credit -= (uint32_t)got;
+    }
+}
+
+/* A stream without credit may be at its end all the same, which it is when we see it empty. */
+static void look_for_end(struct agent *agent, uint16_t stream)
+{
+    struct out_stream *output = &agent->outputs[stream];
+    struct sys_pollfd look = { output->fd ? *output->fd : -1, SYS_POLLIN, 0 };
+    const struct sys_timespec now = { 0, 0 };
+
+    if (output->has_ended || !agent->is_reaped || output->credit > 0)
+        return;
+    (void)SYS(ppoll, &look, 1, &now, NULL, SIGNAL_SET_SIZE);
+    if (!(look.revents & SYS_POLLIN))
+        end_output(output);
+}
+
+static void send_ends(struct agent *agent)
+{
+    for (uint16_t stream = AGENT_STDOUT; stream <= AGENT_STDERR; stream++) {
+        if (agent->outputs[stream].end_is_due)
+            send_parts(agent, AGENT_OUTPUT_END, stream, NULL, 0, NULL, 0);
+        agent->outputs[stream].end_is_due = false;
+    }
+}
+
+/* --- the command --- */
+
+static void run_job(struct agent *agent)
+{
+    struct failure failure = { 0, "" };
+
+    if (!job_prepare(&agent->job, &failure) ||
+        !command_start(&agent->command, &agent->job, &failure)) {
+        send_failure(agent, &failure);
+        return;
+    }
+    agent->outputs[AGENT_STDOUT].fd = &agent->command.output;
+    agent->outputs[AGENT_STDERR].fd = &agent->command.errors;
+    agent->outputs[AGENT_STDERR].has_ended = agent->job.has_tty;
+    agent->phase = PHASE_RUNNING;
+    send(agent, AGENT_STARTED, NULL, 0);
+    give_input_credit(agent);
+}
+
+static void signal_command(const struct agent *agent, int number)
+{
+    if (agent->phase == PHASE_RUNNING && !agent->is_reaped && number > 0 && number <= SIGNALS_MAX)
+        (void)SYS(kill, -agent->command.pid, number);
+}
+
+static void resize(const struct agent *agent, const struct agent_window *window)
+{
+    const struct window_size size = { window->rows, window->columns, 0, 0 };
+
+    if (agent->phase == PHASE_RUNNING && agent->job.has_tty)
+        (void)SYS(ioctl, agent->command.output, TIOCSWINSZ, &size);
+}
+
+/* Everybody's children come to PID 1 in the end. */
+static void reap(struct agent *agent)
+{
+    uint8_t ignored[128];
+    int32_t status = 0;
+    long pid;
+
+    (void)SYS(read, agent->signals, ignored, sizeof(ignored));
+    while ((pid = SYS(wait4, -1, &status, WNOHANG_FLAG, NULL)) > 0) {
+        if (pid != agent->command.pid)
+            continue;
+        agent->is_reaped = true;
+        agent->wait_status = (uint32_t)status;
+        sys_close(&agent->command.input);
+    }
+}
+
+static void send_ended(struct agent *agent)
+{
+    uint32_t status = agent->wait_status;
+    const struct agent_ended ended = { status & 0x7f, status >> 8 & 0xff };
+
+    if (agent->phase != PHASE_RUNNING || !agent->is_reaped ||
+        !agent->outputs[AGENT_STDOUT].has_ended || !agent->outputs[AGENT_STDERR].has_ended)
+        return;
+    if (agent->is_init)
+        (void)SYS(sync, 0);
+    send(agent, AGENT_ENDED, &ended, sizeof(ended));
+    agent->phase = PHASE_ENDED;
+}
+
+/* --- from the host --- */
+
+static uint32_t number_of(const uint8_t *data)
+{
+    uint32_t number;
+
+    memcpy(&number, data, sizeof(number));
+    return number;
+}
+
+/* Whether a frame is one that the host may send now. */
+static bool is_in_turn(const struct agent *agent, const struct agent_header *header)
+{
+    switch (header->type) {
+    case AGENT_JOB:
+        return agent->phase == PHASE_JOB;
+    case AGENT_RUN:
+        return agent->phase == PHASE_JOB && header->len == 0;
+    case AGENT_INPUT_END:
+    case AGENT_BYE:
+        return header->len == 0;
+    case AGENT_INPUT:
+        return true;
+    case AGENT_OUTPUT_CREDIT:
+        return header->len == 4 &&
+               (header->stream == AGENT_STDOUT || header->stream == AGENT_STDERR);
+    case AGENT_OUTPUT_CLOSED:
+        return header->len == 0 && agent->phase != PHASE_JOB &&
+               (header->stream == AGENT_STDOUT || header->stream == AGENT_STDERR);
+    case AGENT_SIGNAL:
+    case AGENT_RESIZE:
+        return header->len == 4;
+    default:
+        return false;
+    }
+}
+
+/* Returns false if the frame makes no sense. */
+static bool take_frame(struct agent *agent, const struct agent_header *header, const uint8_t *data)
+{
+    struct agent_window window;
+
+    if (!is_in_turn(agent, header))
+        return false;
+    switch (header->type) {
+    case AGENT_JOB:
+        return job_add(&agent->job, data, header->len);
+    case AGENT_RUN:
+        run_job(agent);
+        break;
+    case AGENT_INPUT:
+        return take_input(agent, data, header->len);
+    case AGENT_INPUT_END:
+        agent->input_ended = true;
+        break;
+    case AGENT_OUTPUT_CREDIT:
+        agent->outputs[header->stream].credit += number_of(data);
+        break;
+    case AGENT_OUTPUT_CLOSED:
+        if (agent->outputs[header->stream].fd && !agent->outputs[header->stream].has_ended)
+            end_output(&agent->outputs[header->stream]);
+        break;
+    case AGENT_SIGNAL:
+        signal_command(agent, (int)number_of(data));
+        break;
+    case AGENT_RESIZE:
+        memcpy(&window, data, sizeof(window));
+        resize(agent, &window);
+        break;
+    default: /* BYE */
+        leave(agent);
+    }
+    return true;
+}
+
+static void fail_protocol(struct agent *agent)
+{
+    struct failure failure = { 125, "the host's messages make no sense to this agent" };
+
+    SAY(failure.text);
+    send_failure(agent, &failure);
+}
+
+static void take_frames(struct agent *agent)
+{
+    size_t at = 0;
+
+    while (agent->in_len - at >= sizeof(struct agent_header)) {
+        struct agent_header header;
+
+        memcpy(&header, agent->in + at, sizeof(header));
+        if (header.len > AGENT_PAYLOAD_MAX) {
+            fail_protocol(agent);
+            at = agent->in_len;
+            break;
+        }
+        if (agent->in_len - at < sizeof(header) + header.len)
+            break;
+        if (!take_frame(agent, &header, agent->in + at + sizeof(header)))
+            fail_protocol(agent);
+        at += sizeof(header) + header.len;
+    }
+    agent->in_len -= at;
+    memmove(agent->in, agent->in + at, agent->in_len);
+}
+
+static void read_port(struct agent *agent)
+{
+    long got = SYS(read, agent->port, agent->in + agent->in_len, sizeof(agent->in) - agent->in_len);
+
+    if (got == -EAGAIN || got == -EINTR)
+        return;
+    if (got <= 0)
+        leave(agent); /* the host closed its end: nobody waits for us */
+    agent->in_len += (size_t)got;
+    take_frames(agent);
+}
+
+/* --- the kernel's log --- */
+
+static void send_event(struct agent *agent, uint32_t kind, const char *text, size_t len)
+{
+    if (len > AGENT_TEXT_MAX)
+        len = AGENT_TEXT_MAX;
+    if (out_room(agent) >= FRAME_MAX)
+        send_parts(agent, AGENT_EVENT, 0, &kind, sizeof(kind), text, len);
+}
+
+/* A record is "priority,number,time,flags;text", and lines that do not matter here. */
+static void judge_log_line(struct agent *agent, const char *record, size_t len)
+{
+    size_t at = 0, end;
+
+    if (record[0] > '7' || (len > 1 && record[1] != ',')) /* said by a program, not the kernel */
+        return;
+    while (at < len && record[at] != ';')
+        at++;
+    at += at < len;
+    for (end = at; end < len && record[end] != '\n'; end++)
+        ;
+    const char *text = record + at;
+    if (text_contains(text, end - at, "ut of memory: Killed process"))
+        send_event(agent, AGENT_EVENT_OOM, text, end - at);
+    else if (text_contains(text, end - at, "Oops: ") || text_contains(text, end - at, "BUG: "))
+        send_event(agent, AGENT_EVENT_OOPS, text, end - at);
+}
+
+static void read_log(struct agent *agent)
+{
+    static char record[8192];
+
+    for (int lines = 0; lines < LOG_LINES_MAX; lines++) {
+        long got = SYS(read, agent->log, record, sizeof(record));
+
+        if (got > 0)
+            judge_log_line(agent, record, (size_t)got);
+        else if (got != -EPIPE) /* it was too fast for us */
+            return;
+    }
+}
+
+/* --- the loop --- */
+
+static int16_t wants_input_room(const struct agent *agent)
+{
+    return agent->input_len > 0 ? SYS_POLLOUT : 0;
+}
+
+static int wants_output(const struct agent *agent, uint16_t stream)
+{
+    const struct out_stream *output = &agent->outputs[stream];
+    bool has_room = out_room(agent) >= FRAME_MAX + OUT_RESERVE;
+
+    return output->fd && !output->has_ended && output->credit > 0 && has_room ? *output->fd : -1;
+}
+
+static void turn(struct agent *agent)
+{
+    struct sys_pollfd polled[] = {
+        { agent->port, (int16_t)(SYS_POLLIN | (agent->out_len ? SYS_POLLOUT : 0)), 0 },
+        { agent->signals, SYS_POLLIN, 0 },
+        { agent->log, SYS_POLLIN, 0 },
+        { agent->input_len ? agent->command.input : -1, wants_input_room(agent), 0 },
+        { wants_output(agent, AGENT_STDOUT), SYS_POLLIN, 0 },
+        { wants_output(agent, AGENT_STDERR), SYS_POLLIN, 0 },
+    };
+
+    (void)SYS(ppoll, polled, sizeof(polled) / sizeof(polled[0]), NULL, NULL, SIGNAL_SET_SIZE);
+    if (polled[0].revents == SYS_POLLHUP)
+        sys_sleep_ms(GONE_PAUSE_MS);
+    if (polled[1].revents)
+        reap(agent);
+    if (polled[2].revents)
+        read_log(agent);
+    if (polled[0].revents & (SYS_POLLIN | (agent->is_init ? 0 : SYS_POLLHUP)))
+        read_port(agent);
+    if (agent->phase == PHASE_RUNNING) {
+        write_input(agent);
+        for (uint16_t stream = AGENT_STDOUT; stream <= AGENT_STDERR; stream++) {
+            read_output(agent, stream);
+            look_for_end(agent, stream);
+        }
+        send_ends(agent);
+        send_ended(agent);
+    }
+    write_port(agent);
+}
+
+static void watch_signals(struct agent *agent)
+{
+    const uint64_t handled = UINT64_C(1) << (SIGCHLD_NUMBER - 1);
+    const uint64_t blocked = handled | UINT64_C(1) << (SIGPIPE_NUMBER - 1);
+
+    (void)SYS(rt_sigprocmask, 0, &blocked, NULL, SIGNAL_SET_SIZE);
+    agent->signals = (int)SYS(signalfd4, -1, &handled, SIGNAL_SET_SIZE, SYS_CLOEXEC | SYS_NONBLOCK);
+}
+
+_Noreturn void agent_main(void);
+_Noreturn void agent_main(void)
+{
+    static struct agent agent;
+
+    agent.is_init = SYS(getpid, 0) == 1;
+    agent.log = -1;
+    agent.command = (struct command){ .input = -1, .output = -1, .errors = -1 };
+    if (agent.is_init)
+        machine_set_up();
+    watch_signals(&agent);
+    agent.port = agent.is_init ? machine_open_port() : TEST_PORT;
+    if (agent.is_init)
+        agent.log = machine_open_log();
+    else
+        (void)SYS(fcntl, agent.port, F_SETFL, O_RDWR | O_NONBLOCK);
+    send_hello(&agent);
+    write_port(&agent);
+    for (;;)
+        turn(&agent);
+}

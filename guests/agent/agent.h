@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The parts of the agent: what it makes of the machine (machine.c), the job (job.c), the command
+ * (command.c) and the conversation with the host (agent.c). */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "machine/agent_protocol.h"
+#include "sys.h"
+
+/* --- machine.c --- */
+
+/* Mounts what every program expects, and loads the modules. */
+void machine_set_up(void);
+/* Waits for the host's port. Returns it, opened. */
+int machine_open_port(void);
+/* The kernel's log from here on, or -1. */
+int machine_open_log(void);
+_Noreturn void machine_power_off(void);
+/* A line into the kernel's log, and so onto the console. */
+void machine_say(const char *const *parts);
+#define SAY(...) machine_say((const char *const[]){ __VA_ARGS__, NULL })
+
+/* --- job.c --- */
+
+enum { JOB_STRINGS_MAX = 8192 };
+
+struct failure {
+    uint32_t status; /* as in struct agent_failed */
+    char text[AGENT_TEXT_MAX + 1];
+};
+
+struct job {
+    uint32_t len; /* of the records */
+    uint32_t arg_count, env_count;
+    char *args[JOB_STRINGS_MAX + 1], *env[JOB_STRINGS_MAX + 1]; /* end in NULL */
+    const char *folder;                                         /* or NULL */
+    bool has_user, has_tty;
+    uint32_t uid, gid, group_count;
+    uint32_t groups[AGENT_GROUPS_MAX];
+    struct agent_window window;
+    uint8_t records[AGENT_JOB_MAX];
+};
+
+/* Appends bytes of the records. Returns whether there was room. */
+bool job_add(struct job *job, const void *data, uint32_t len);
+/* Reads the records; mounts and changes the root as they say, in their order. Returns whether all
+ * of it was done; @failure says what was not. */
+bool job_prepare(struct job *job, struct failure *failure);
+/* Writes why @what could not be done. Returns false. */
+bool job_fail(struct failure *failure, uint32_t status, const char *what, const char *name,
+              long err);
+
+/* --- command.c --- */
+
+struct command {
+    int pid;
+    int input, output, errors; /* our ends: the terminal's twice, which has no errors; or -1 */
+};
+
+/* Starts the command. Returns whether it runs; @failure says why not. */
+bool command_start(struct command *command, struct job *job, struct failure *failure);
