@@ -11,8 +11,11 @@
 #include "host/fd.h"
 #include "host/log.h"
 #include "kernel_check.h"
+#include "kernel_config.h"
 #include "kernel_find.h"
+#include "kernel_modules.h"
 #include "kernel_pull.h"
+#include "kernel_resolve.h"
 #include "values.h"
 
 /* Each gets the operand behind its name, or NULL. */
@@ -31,12 +34,29 @@ static int resolve(const char *operand, char **path)
     return kernel_resolve(path);
 }
 
+/* What else a kernel needs to be of use: for the explanation. */
+static void explain_modules(const char *path)
+{
+    AUTO_FREE char *folder = NULL;
+    char release[KERNEL_RELEASE_LEN];
+
+    if (kernel_release_read(path, release))
+        log_info("'%s' does not tell its release", path);
+    else if (kernel_modules_look(path, release, &folder))
+        log_info("release %s; its modules are nowhere", release);
+    else
+        log_info("release %s; its modules are in '%s'", release, folder);
+}
+
 static int which(const char *operand)
 {
     AUTO_FREE char *path = NULL;
 
+    if (!getenv("HUTCH_LOG"))
+        log_set_level(LOG_LEVEL_INFO); /* the way there is half of the answer */
     if (resolve(operand, &path))
         return STATUS_TOOL_ERROR;
+    explain_modules(path);
     puts(path);
     return cli_finish_output(0);
 }

@@ -305,19 +305,29 @@ static int image_open(const char *path, struct image *ret)
     return fd < 0 ? -errno : image_map(fd, ret);
 }
 
-int kernel_release_read(const char *path, char *buf, size_t size)
+static int read_release(const char *path, bool unpacks, char release[KERNEL_RELEASE_LEN])
 {
     struct image image = { 0 }, inside = { 0 };
     int err = image_open(path, &image);
 
     if (err)
         return err;
-    bool is_found = copy_release(&image, release_offset(&image), buf, size);
-    if (!is_found && !unpack_payload(&image, &inside))
-        is_found = copy_release(&inside, release_offset(&inside), buf, size);
+    bool is_found = copy_release(&image, release_offset(&image), release, KERNEL_RELEASE_LEN);
+    if (!is_found && unpacks && !unpack_payload(&image, &inside))
+        is_found = copy_release(&inside, release_offset(&inside), release, KERNEL_RELEASE_LEN);
     image_unmap(&inside);
     image_unmap(&image);
     return is_found ? 0 : -ENOENT;
+}
+
+int kernel_release_read(const char *path, char release[KERNEL_RELEASE_LEN])
+{
+    return read_release(path, true, release);
+}
+
+int kernel_release_peek(const char *path, char release[KERNEL_RELEASE_LEN])
+{
+    return read_release(path, false, release);
 }
 
 int kernel_config_peek(const char *path, struct kernel_config *ret)

@@ -16,11 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "host/fd.h"
-#include "host/log.h"
+#include "kernel_config.h"
 
 static const char image_prefix[] = "vmlinuz-";
 
@@ -50,9 +49,12 @@ int kernel_cache_folder(char **ret)
     return 0;
 }
 
-static int add_kernel(struct kernel_list *list, const char *release, const char *path,
+/* @name: the release that the file or folder is called by, for an image that tells none. */
+static int add_kernel(struct kernel_list *list, const char *name, const char *path,
                       enum kernel_origin origin)
 {
+    char told[KERNEL_RELEASE_LEN];
+    const char *release = kernel_release_peek(path, told) ? name : told;
     struct kernel *grown = reallocarray(list->kernels, list->count + 1, sizeof(*grown));
 
     if (!grown)
@@ -183,122 +185,4 @@ int kernel_list_read(struct kernel_list *ret)
         qsort(list.kernels, list.count, sizeof(*list.kernels), compare_kernels);
     *ret = list;
     return 0;
-}
-
-/* "6.1" is a beginning of "6.1.0-1-amd64", but not of "6.12.1". */
-static bool is_beginning(const char *release, const char *wanted)
-{
-    size_t len = strlen(wanted);
-
-    return !strncmp(release, wanted, len) &&
-           !(isdigit((unsigned char)release[len]) && isdigit((unsigned char)wanted[len - 1]));
-}
-
-static const struct kernel *find_release(const struct kernel_list *list, const char *wanted)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        if (!strcmp(list->kernels[i].release, wanted))
-            return &list->kernels[i];
-    }
-    for (size_t i = 0; i < list->count; i++) {
-        if (is_beginning(list->kernels[i].release, wanted))
-            return &list->kernels[i];
-    }
-    return NULL;
-}
-
-static const struct kernel *find_newest_cached(const struct kernel_list *list)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        if (list->kernels[i].origin == KERNEL_CACHED)
-            return &list->kernels[i];
-    }
-    return NULL;
-}
-
-static const struct kernel *find_default(const struct kernel_list *list)
-{
-    const struct kernel *found = find_newest_cached(list);
-
-    if (!found)
-        log_error("no kernel: name one with -k FILE, or get one with `hutch kernel pull`");
-    return found;
-}
-
-static const struct kernel *find_host(const struct kernel_list *list)
-{
-    struct utsname name;
-    (void)uname(&name);
-
-    for (size_t i = 0; i < list->count; i++) {
-        if (!strcmp(list->kernels[i].release, name.release) &&
-            list->kernels[i].origin == KERNEL_INSTALLED)
-            return &list->kernels[i];
-    }
-    log_error("kernel 'host': the image of the running kernel, %s, is neither in /boot nor in "
-              "/usr/lib/modules; name another with -k FILE, or get one with `hutch kernel pull`",
-              name.release);
-    return NULL;
-}
-
-static const struct kernel *find_version(const struct kernel_list *list, const char *wanted)
-{
-    const struct kernel *found = find_release(list, wanted);
-
-    if (!found)
-        log_error("kernel '%s': neither a file nor a release that is installed or was pulled; "
-                  "`hutch kernel ls` lists those, `hutch kernel pull` gets one",
-                  wanted);
-    return found;
-}
-
-static int resolve_by_name(char **kernel)
-{
-    struct kernel_list list;
-    const struct kernel *found;
-    char *path = NULL;
-
-    int err = kernel_list_read(&list);
-    if (err)
-        return log_errno(err, "list of kernels");
-    if (!*kernel)
-        found = find_default(&list);
-    else if (!strcmp(*kernel, "host"))
-        found = find_host(&list);
-    else
-        found = find_version(&list, *kernel);
-    if (found) {
-        path = strdup(found->path);
-        err = path ? 0 : -ENOMEM;
-    } else {
-        err = -ENOENT;
-    }
-    kernel_list_fini(&list);
-    if (path) {
-        free(*kernel);
-        *kernel = path;
-    }
-    return err;
-}
-
-/* A file in the working directory is taken before a release of its name. */
-static bool names_file(const char *kernel)
-{
-    struct stat st;
-
-    return kernel && strcmp(kernel, "host") != 0 && (strchr(kernel, '/') || !lstat(kernel, &st));
-}
-
-int kernel_resolve(char **kernel)
-{
-    int err = names_file(*kernel) ? 0 : resolve_by_name(kernel);
-    const char *path = *kernel;
-
-    if (!err && path && access(path, R_OK) && errno == EACCES) {
-        log_error("kernel '%s': we may not read it; make it readable (`sudo chmod a+r`), or get "
-                  "one with `hutch kernel pull`",
-                  path);
-        return -EACCES;
-    }
-    return err;
 }

@@ -7,7 +7,7 @@
 enum kernel_origin { KERNEL_INSTALLED, KERNEL_CACHED };
 
 struct kernel {
-    char *release; /* as uname -r would say */
+    char *release; /* as uname -r would say: what the image tells, or else what its name does */
     char *path;    /* of the image */
     enum kernel_origin origin;
 };
@@ -25,8 +25,3 @@ void kernel_list_fini(struct kernel_list *list);
  * knows it, in this order. Returns 0, -ENOENT if there is none of these, or -ENOMEM; *@ret is the
  * caller's to free. */
 int kernel_cache_folder(char **ret);
-
-/* Turns what -k was given into the path of an image: a file, "host", a release or its beginning;
- * NULL stands for the newest kernel in the cache. Logs what is wrong and the way out.
- * Returns 0 or -errno; *@kernel is untouched on failure. */
-int kernel_resolve(char **kernel);

@@ -5,6 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What a build leaves in a tree of sources. */
+extern const char kernel_tree_image[];
+
 /* Where the kernel's release begins in an image of @len bytes; @len if its header does not say. */
 size_t kernel_image_release(const uint8_t *data, size_t len);
 

@@ -7,6 +7,8 @@
 
 #include "kernel_image.h"
 
+const char kernel_tree_image[] = "arch/arm64/boot/Image";
+
 enum { ZBOOT_MAGIC = 4, ZBOOT_PAYLOAD_OFFSET = 8, ZBOOT_PAYLOAD_LEN = 12, ZBOOT_HEADER_LEN = 16 };
 
 size_t kernel_image_release(const uint8_t *data, size_t len)

@@ -6,6 +6,8 @@
 
 #include "kernel_image.h"
 
+const char kernel_tree_image[] = "arch/x86/boot/bzImage";
+
 enum { HEADER_OFFSET = 0x1f1, SETUP_SECTOR = 512 };
 
 /* The header of boot protocol 2.08 or later, which tells about the payload. */

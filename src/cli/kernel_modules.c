@@ -56,11 +56,20 @@ static bool try_all(const char *folder, const char *release, char **ret)
            try_folder("", "/usr/lib/modules/", release, ret);
 }
 
+int kernel_modules_look(const char *path, const char *release, char **ret)
+{
+    AUTO_FREE char *real = realpath(path, NULL);
+
+    if (!real)
+        return -errno;
+    return try_all(dirname(real), release, ret) ? 0 : -ENOENT;
+}
+
 int kernel_modules_find(const char *path, char **ret)
 {
-    char release[sizeof(((struct kernel_config *)NULL)->release)];
+    char release[KERNEL_RELEASE_LEN];
 
-    int err = kernel_release_read(path, release, sizeof(release));
+    int err = kernel_release_read(path, release);
     if (err == -ENOENT)
         log_error("kernel '%s': it does not tell its release, by which its modules are found",
                   path);
@@ -68,11 +77,9 @@ int kernel_modules_find(const char *path, char **ret)
         (void)log_errno(err, "kernel '%s'", path);
     if (err)
         return err;
-    AUTO_FREE char *real = realpath(path, NULL);
-    if (!real)
-        return log_errno(-errno, "kernel '%s'", path);
-    if (try_all(dirname(real), release, ret))
-        return 0;
+    err = kernel_modules_look(path, release, ret);
+    if (err != -ENOENT)
+        return err ? log_errno(err, "kernel '%s'", path) : 0;
     log_error("kernel '%s': no modules of release %s: neither beside it nor in /lib/modules/%s is "
               "there a modules.dep; install them (`make modules_install`), or take a kernel of "
               "`hutch kernel pull`",

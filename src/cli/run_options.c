@@ -309,9 +309,9 @@ static int set_escape(void *target, const char *value, struct usage_error *error
 const struct option run_options[] = {
     { "cpus", 'c', 0, "N", "virtual CPUs (default: up to 4 of the host's)", set_cpus },
     { "memory", 'm', 0, "SIZE", "memory, taken as the guest touches it (default: 2G)", set_memory },
-    { "kernel", 'k', 0, "FILE|VERSION|host",
-      "the guest's kernel: bzImage, vmlinux, Image (default: the newest pulled)", set_kernel,
-      COMPLETE_FILE, "host" },
+    { "kernel", 'k', 0, "FILE|TREE|VERSION|host",
+      "the guest's kernel (default: built here, the host's, or pulled)", set_kernel, COMPLETE_FILE,
+      "host" },
     { "initrd", 'i', 0, "FILE|auto|none",
       "its initial RAM disk; auto: made from its modules (default: none)", set_initrd,
       COMPLETE_FILE, "auto none" },

@@ -41,9 +41,10 @@ const struct verb verbs[] = {
       .operands = "which [KERNEL] | ls | pull [VERSION] | check [KERNEL]",
       .summary = "find, list, download and examine kernels",
       .details =
-          "KERNEL is what `hutch run --kernel` takes: a file, a release or its beginning, or\n"
-          "host; without it, the newest one pulled. VERSION is a release, its beginning, or a\n"
-          "flavour of Debian's (cloud-amd64, arm64). Nothing is installed.\n",
+          "KERNEL is what `hutch run --kernel` takes: a file, a tree of Linux, a release or its\n"
+          "beginning, or host; without it, what is built here, the host's, or the newest one\n"
+          "pulled. VERSION is a release, its beginning, or a flavour of Debian's (cloud-amd64,\n"
+          "arm64). Nothing is installed.\n",
       .run = cli_kernel,
       .words = "which ls pull check",
       .takes_file = true },
