@@ -19,6 +19,9 @@ enum transport { TRANSPORT_PCI, TRANSPORT_MMIO, TRANSPORT_AUTO };
 /* DTB_AUTO: what the architecture's kernels need; gone after config_check(). */
 enum dtb { DTB_OFF, DTB_ON, DTB_AUTO };
 enum on_reboot { ON_REBOOT_RESET, ON_REBOOT_EXIT };
+enum root { ROOT_UNSET, ROOT_NONE };
+/* TTY_AUTO: yes, if stdin and stdout are terminals; gone after config_check(). */
+enum tty { TTY_OFF, TTY_ON, TTY_AUTO };
 enum on_panic { ON_PANIC_EXIT, ON_PANIC_HOLD };
 
 struct disk_config {
@@ -42,7 +45,8 @@ struct net_config {
     unsigned queue_pairs;     /* 0: 1 */
 };
 
-enum console_kind { CONSOLE_NONE, CONSOLE_TTY, CONSOLE_FILE };
+/* CONSOLE_TAIL: its last lines are kept, to be shown if things go wrong. */
+enum console_kind { CONSOLE_NONE, CONSOLE_TTY, CONSOLE_FILE, CONSOLE_TAIL };
 
 struct console_config {
     bool is_set; /* the user said so */
@@ -72,6 +76,10 @@ struct config {
     enum on_panic on_panic;
     uint64_t timeout_ms; /* 0: none */
     uint64_t grace_ms;
+    char **command; /* and its arguments, not owned; NULL-terminated, or NULL: none */
+    enum root root;
+    enum tty tty;             /* of the command */
+    uint64_t boot_timeout_ms; /* until the command is started; 0: none */
     enum dtb dtb;
     char *dtb_path;    /* of a copy for the user; NULL: none */
     char *result_path; /* NULL: none */

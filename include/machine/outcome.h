@@ -14,18 +14,27 @@ enum outcome_kind {
     OUTCOME_TIMEOUT,
     OUTCOME_STOPPED, /* the user ended it: escape key, or a second signal; value: the signal or 0 */
     OUTCOME_TOOL_ERROR,
+    OUTCOME_EXIT,         /* the command's exit; value: its status */
+    OUTCOME_SIGNAL,       /* a signal ended the command; value: which */
+    OUTCOME_NOT_STARTED,  /* the command could not be started; value: 125 to 127 */
+    OUTCOME_BOOT_FAILURE, /* the guest did not come as far as the command in time */
 };
 
 struct outcome {
     enum outcome_kind kind;
     uint32_t value;
     uint64_t duration_ms; /* from launch */
+    /* Of a guest with an agent: */
+    uint64_t up_ms;      /* from launch until it was there; 0: it never was */
+    uint64_t started_ms; /* until the command was started */
+    char kernel[65];     /* the guest's release */
 };
 
 enum {
     STATUS_REBOOT = 120,
     STATUS_GUEST_DOWN = 121,
     STATUS_PANIC = 122,
+    STATUS_BOOT_FAILURE = 123,
     STATUS_TIMEOUT = 124,
     STATUS_TOOL_ERROR = 125,
 };

@@ -81,6 +81,9 @@ static void print_console(struct json *json, const char *key, const struct conso
     case CONSOLE_TTY:
         json_text(json, key, "tty");
         break;
+    case CONSOLE_TAIL:
+        json_text(json, key, "tail");
+        break;
     case CONSOLE_FILE:
         if (asprintf(&file, "file:%s", console->path) < 0)
             file = NULL;
@@ -98,6 +101,19 @@ static void print_cpu(struct json *json, const struct config *config)
         json_text(json, NULL, *name);
     json_end_array(json);
     json_end_object(json);
+}
+
+static void print_command(struct json *json, const struct config *config)
+{
+    if (!config->command)
+        return;
+    json_begin_array(json, "command");
+    for (char **arg = config->command; *arg; arg++)
+        json_text(json, NULL, *arg);
+    json_end_array(json);
+    json_bool(json, "tty", config->tty == TTY_ON);
+    if (config->boot_timeout_ms)
+        json_number(json, "boot-timeout_ms", config->boot_timeout_ms);
 }
 
 static void print_escape(struct json *json, int key)
@@ -130,6 +146,7 @@ void dry_run_print(const struct config *config)
     print_console(&json, "serial", &config->serial);
     print_console(&json, "console", &config->console);
     json_bool(&json, "rng", config->has_rng);
+    print_command(&json, config);
     json_text(&json, "on-reboot", config->on_reboot == ON_REBOOT_RESET ? "reset" : "exit");
     json_text(&json, "on-panic", config->on_panic == ON_PANIC_EXIT ? "exit" : "hold");
     if (config->timeout_ms)

@@ -2,6 +2,8 @@
 /* `hutch run`: from the command line to a running machine, and back to an exit status. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "cli/cli.h"
 #include "cli_private.h"
@@ -75,11 +77,19 @@ static int parse_and_run(int argc, char **argv, struct config *config)
 
     if (status >= 0)
         return status;
-    if (count)
-        return cli_usage_error("run takes no COMMAND ('%s'): it boots a machine from a "
-                               "kernel of yours: -k FILE; `hutch help run` has more",
-                               argv[0]);
-    return run(config);
+    if (count == 0)
+        return run(config);
+
+    AUTO_FREE char **command = calloc((size_t)count + 1, sizeof(*command));
+    if (!command) {
+        log_error("out of memory");
+        return STATUS_TOOL_ERROR;
+    }
+    memcpy(command, argv, (size_t)count * sizeof(*command));
+    config->command = command;
+    status = run(config);
+    config->command = NULL;
+    return status;
 }
 
 int cli_run(int argc, char **argv)

@@ -284,6 +284,26 @@ static int set_time(uint64_t *ret_ms, const char *value, struct usage_error *err
     return 0;
 }
 
+static int set_boot_timeout(void *target, const char *value, struct usage_error *error)
+{
+    return set_time(&((struct config *)target)->boot_timeout_ms, value, error);
+}
+
+static int set_root(void *target, const char *value, struct usage_error *error)
+{
+    if (strcmp(value, "none") != 0)
+        return usage_fail(error, "must be none");
+    ((struct config *)target)->root = ROOT_NONE;
+    return 0;
+}
+
+static int set_tty(void *target, const char *value, struct usage_error *error)
+{
+    (void)error;
+    ((struct config *)target)->tty = !strcmp(value, "yes") ? TTY_ON : TTY_OFF;
+    return 0;
+}
+
 static int set_timeout(void *target, const char *value, struct usage_error *error)
 {
     return set_time(&((struct config *)target)->timeout_ms, value, error);
@@ -339,6 +359,12 @@ const struct option run_options[] = {
       COMPLETE_WORDS, "on off" },
     { "dump-dtb", 0, 0, "FILE", "write the guest's device tree into FILE", set_dump_dtb,
       COMPLETE_FILE },
+    { "root", 'r', 0, "none", "what a COMMAND sees: none is the initial RAM disk", set_root,
+      COMPLETE_WORDS, "none" },
+    { "tty", 't', OPTION_BOOLEAN, NULL,
+      "a terminal for a COMMAND (default: if stdin and stdout are)", set_tty },
+    { "boot-timeout", 0, 0, "TIME", "how long until a COMMAND starts (default: 60s)",
+      set_boot_timeout },
     { "name", 0, 0, "NAME", "the machine's name (default: made up)", set_name },
     { "timeout", 0, 0, "TIME", "end the machine after so long (default: never)", set_timeout },
     { "grace", 0, 0, "TIME", "how long it may take to shut down (default: 5s)", set_grace },

@@ -20,13 +20,13 @@ static const struct option doctor_options[] = {
 
 const struct verb verbs[] = {
     { .name = "run",
-      .operands = "",
+      .operands = "[--] [COMMAND [ARG...]]",
       .summary = "boot a machine from a kernel of yours",
       .details =
           "SIZE takes K, M, G or T and counts MiB without; TIME takes ms, s, m or h and counts\n"
           "seconds without. HUTCH_CPUS, HUTCH_MEMORY ... set other defaults.\n"
           "Exit status: 0 power-off, 120 reboot, 121 guest down, 122 panic, 124 timeout,\n"
-          "125 hutch failed; hutch(1) has the rest.\n",
+          "125 hutch failed; with a COMMAND, its own status; hutch(1) has the rest.\n",
       .run = cli_run,
       .options = run_options,
       .has_variables = true,

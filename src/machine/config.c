@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include "boot/boot.h"
 #include "devices/pci/pci.h"
@@ -22,6 +23,7 @@
 enum {
     DEFAULT_CPUS_MAX = 4,
     DEFAULT_GRACE_MS = 5000,
+    DEFAULT_BOOT_TIMEOUT_MS = 60000,
     DEFAULT_ESCAPE_KEY = 1, /* ^a */
 };
 #define DEFAULT_MEMORY_MAX (2 * GIB)
@@ -47,6 +49,8 @@ int config_init(struct config *config)
         .transport = TRANSPORT_AUTO,
         .dtb = DTB_AUTO,
         .grace_ms = DEFAULT_GRACE_MS,
+        .tty = TTY_AUTO,
+        .boot_timeout_ms = DEFAULT_BOOT_TIMEOUT_MS,
         .escape_key = DEFAULT_ESCAPE_KEY,
     };
     return 0;
@@ -121,7 +125,9 @@ static int resolve_terminal(struct config *config)
 
     if (!console->is_set)
         console->kind = CONSOLE_NONE;
-    if (!serial->is_set)
+    if (!serial->is_set && config->command)
+        serial->kind = CONSOLE_TAIL;
+    else if (!serial->is_set)
         serial->kind = console->kind == CONSOLE_TTY ? CONSOLE_NONE : CONSOLE_TTY;
     if (console->kind == CONSOLE_TTY && serial->kind == CONSOLE_TTY) {
         log_error("--console=tty and --serial=tty: there is only one terminal; send one of them to "
@@ -131,6 +137,28 @@ static int resolve_terminal(struct config *config)
     if (console->kind == CONSOLE_FILE && serial->kind == CONSOLE_FILE &&
         !strcmp(console->path, serial->path)) {
         log_error("--console and --serial go to the same file '%s'", console->path);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+/* The standard streams are the command's, and the initial RAM disk brings the agent that runs it.
+ */
+static int check_command(struct config *config)
+{
+    if (config->tty == TTY_AUTO)
+        config->tty = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) ? TTY_ON : TTY_OFF;
+    if (!config->command)
+        return 0;
+    if (config->root != ROOT_NONE || !config->initrd) {
+        log_error("a COMMAND ('%s') needs --root=none and an initial RAM disk of yours whose /init "
+                  "is hutch's agent: `hutch help run` has more",
+                  config->command[0]);
+        return -EINVAL;
+    }
+    if (config->console.kind == CONSOLE_TTY || config->serial.kind == CONSOLE_TTY) {
+        log_error("--console=tty and --serial=tty: the terminal is the COMMAND's; send consoles to "
+                  "file:PATH or none");
         return -EINVAL;
     }
     return 0;
@@ -201,7 +229,7 @@ static int check_nets(struct config *config)
 size_t config_device_count(const struct config *config)
 {
     return config->disk_count + config->net_count + config->has_rng +
-           (config->console.kind != CONSOLE_NONE);
+           (config->console.kind != CONSOLE_NONE) + (config->command != NULL);
 }
 
 /* Each virtio device takes a slot on the PCI bus, whose first is the bridge's, or one of the pages
@@ -257,6 +285,8 @@ int config_check(struct config *config)
         err = check_memory_and_cpus(config);
     if (!err)
         err = resolve_terminal(config);
+    if (!err)
+        err = check_command(config);
     if (!err)
         err = check_disks(config);
     if (!err)
@@ -322,6 +352,9 @@ static void write_cmdline(const struct config *config, FILE *out)
         (void)fputs("pci=off ", out);
     if (announces_devices(config))
         write_announcements(config, out);
+    /* Writing its log would take the better part of a boot that nobody watches. */
+    if (config->serial.kind == CONSOLE_TAIL)
+        (void)fputs("quiet ", out);
     (void)fprintf(
         out, "cryptomgr.notests panic=%s%s%s%s", config->on_panic == ON_PANIC_EXIT ? "-1" : "0",
         config_marks_panics(config) ? " reboot=panic_warm" : "", *append ? " " : "", append);

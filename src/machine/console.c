@@ -21,7 +21,7 @@
 
 enum { NS_PER_MS = 1000000, WAIT_SILENTLY_MS = 1000 };
 
-static void say_help(int key)
+void console_say_help(int key)
 {
     char name = (char)tolower(key + '@');
 
@@ -81,7 +81,7 @@ static void console_filter_input(void *ctx, uint8_t *data, size_t *len)
             serial_receive_break(console->serial);
         break;
     case ESCAPE_HELP:
-        say_help(console->escape.key);
+        console_say_help(console->escape.key);
         break;
     case ESCAPE_NONE:
         break;
@@ -91,8 +91,11 @@ static void console_filter_input(void *ctx, uint8_t *data, size_t *len)
 static bool console_transmit(void *ctx, const uint8_t *data, size_t len)
 {
     struct console *console = ctx;
+    bool is_tail = console->serial && console->machine->config->serial.kind == CONSOLE_TAIL;
 
-    return stream_write(console->stream, data, len);
+    if (is_tail)
+        tail_add(&console->tail, data, len);
+    return is_tail || stream_write(console->stream, data, len);
 }
 
 static void console_receive_ready(void *ctx)

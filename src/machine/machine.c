@@ -245,7 +245,8 @@ static int add_rng(struct machine *machine)
 /* Every kind of device, in the order it is built and numbered; each says why it failed. Disks come
  * before cards, so that a root disk is the first function on the bus whatever else there is. */
 static int (*const add_devices[])(struct machine *) = {
-    platform_add_chips, add_pci_host, add_serial, add_disks, add_nets, add_rng, add_console,
+    platform_add_chips, add_pci_host, add_serial,  add_disks,
+    add_nets,           add_rng,      add_console, add_command,
 };
 
 /* --- the machine --- */
@@ -412,6 +413,7 @@ static void machine_destroy(struct machine *machine)
 {
     if (!machine)
         return;
+    machine_stop_command(machine);
     machine_stop_consoles(machine);
     while (machine->device_count > 0)
         device_destroy(machine->devices[--machine->device_count]);
@@ -459,6 +461,7 @@ static void run_once(struct session *session, struct outcome *ret)
         (void)log_errno(-ENOMEM, "the machine");
     } else if (machine_build(machine) == 0) {
         machine_run_to_end(machine);
+        machine_judge_command(machine);
         *ret = machine->outcome;
     }
     machine_destroy(machine);

@@ -18,11 +18,13 @@
 #include "escape.h"
 #include "host/loop.h"
 #include "host/stream.h"
+#include "machine/agent.h"
 #include "machine/config.h"
 #include "machine/machine.h"
 #include "machine/outcome.h"
 #include "mem/guest_mem.h"
 #include "mem/layout.h"
+#include "tail.h"
 #include "virtio/block_backend.h"
 #include "virtio/net_backend.h"
 #include "virtio/virtio_dev.h"
@@ -108,6 +110,7 @@ struct console {
     struct device *serial; /* one of them */
     struct virtio_dev *vdev;
     struct stream *stream;
+    struct tail tail; /* of CONSOLE_TAIL */
     struct escape escape;
 };
 
@@ -116,12 +119,39 @@ struct console {
 int session_open_consoles(struct session *session);
 void session_close_consoles(struct session *session);
 
+/* Says what may follow the escape key. */
+void console_say_help(int key);
+
 int add_serial(struct machine *machine);
 int add_console(struct machine *machine);
 /* Ends the streams, so that no device is called by them any more. */
 void machine_stop_consoles(struct machine *machine);
 /* The terminal's size changed. */
 void machine_resize_console(struct machine *machine);
+
+/* --- command.c: the user's COMMAND, and the agent in the guest that runs it --- */
+
+struct command {
+    struct machine *machine;
+    struct virtio_dev *vdev; /* the ports; NULL: there is no COMMAND */
+    struct agent *agent;
+    struct agent_job job;
+    struct escape escape;
+    struct loop_source *boot_timer, *bye_timer;
+    uint64_t up_ms, started_ms; /* from launch; 0: not yet */
+};
+
+int add_command(struct machine *machine);
+/* Arms the timer of --boot-timeout. Logs. Returns 0 or -errno. */
+int machine_start_command(struct machine *machine);
+/* Ends the streams; the loop does not run any more. */
+void machine_stop_command(struct machine *machine);
+/* Asks the command to end. Returns whether it was there to be asked. */
+bool machine_signal_command(struct machine *machine, int signal_number);
+void machine_resize_command(struct machine *machine);
+/* Says how a machine with a COMMAND ended, in the command's terms, and tells the user why if it is
+ * not the command's own end. */
+void machine_judge_command(struct machine *machine);
 
 /* --- machine.c, run.c --- */
 
@@ -149,6 +179,7 @@ struct machine {
     struct msi_block *msi[PCI_SLOT_COUNT];
     struct device *power_button; /* one of devices: the chip that has it */
     struct console consoles[CONSOLE_COUNT];
+    struct command command;
     struct board board; /* what was placed where */
     struct vcpu_thread *vcpus;
     unsigned vcpu_count;

@@ -36,6 +36,13 @@ int outcome_status(const struct outcome *outcome)
         return STATUS_PANIC;
     case OUTCOME_TIMEOUT:
         return STATUS_TIMEOUT;
+    case OUTCOME_EXIT:
+    case OUTCOME_NOT_STARTED:
+        return (int)(outcome->value & 0xff);
+    case OUTCOME_SIGNAL:
+        return (int)((SIGNAL_STATUS + outcome->value) & 0xff);
+    case OUTCOME_BOOT_FAILURE:
+        return STATUS_BOOT_FAILURE;
     case OUTCOME_STOPPED:
         return (int)((SIGNAL_STATUS + stop_signal(outcome)) & 0xff);
     case OUTCOME_NONE:
@@ -53,7 +60,10 @@ const char *outcome_name(const struct outcome *outcome)
     case OUTCOME_REBOOT:
         return "reboot";
     case OUTCOME_DEBUG_EXIT:
+    case OUTCOME_EXIT:
         return "exit";
+    case OUTCOME_BOOT_FAILURE:
+        return "boot-failure";
     case OUTCOME_GUEST_DOWN:
         return "guest-down";
     case OUTCOME_PANIC:
@@ -61,7 +71,9 @@ const char *outcome_name(const struct outcome *outcome)
     case OUTCOME_TIMEOUT:
         return "timeout";
     case OUTCOME_STOPPED:
+    case OUTCOME_SIGNAL:
         return "signal";
+    case OUTCOME_NOT_STARTED:
     case OUTCOME_NONE:
     case OUTCOME_TOOL_ERROR:
         break;
@@ -79,10 +91,18 @@ static int write_json(FILE *out, const struct outcome *outcome, const char *vm_n
     json_number(&json, "status", (uint64_t)outcome_status(outcome));
     if (outcome->kind == OUTCOME_STOPPED)
         json_number(&json, "signal", stop_signal(outcome));
+    if (outcome->kind == OUTCOME_SIGNAL)
+        json_number(&json, "signal", outcome->value);
     if (outcome->kind == OUTCOME_DEBUG_EXIT)
         json_number(&json, "value", outcome->value);
     json_text(&json, "name", vm_name);
     json_number(&json, "duration_ms", outcome->duration_ms);
+    if (outcome->up_ms)
+        json_number(&json, "up_ms", outcome->up_ms);
+    if (outcome->started_ms)
+        json_number(&json, "started_ms", outcome->started_ms);
+    if (outcome->kernel[0])
+        json_text(&json, "kernel", outcome->kernel);
     json_end_object(&json);
     if (fflush(out))
         return -errno;

@@ -165,8 +165,17 @@ static void on_stop_signal(struct machine *machine, int signal_number)
         return;
     }
     machine->stop_signal = signal_number;
-    press_power_button(machine);
+    if (!machine->command.vdev)
+        press_power_button(machine);
+    else if (!machine_signal_command(machine, signal_number))
+        machine_end(machine, OUTCOME_STOPPED, (uint32_t)signal_number);
     (void)loop_set_timer(machine->grace_timer, machine->config->grace_ms * NS_PER_MS);
+}
+
+static void resize_all(struct machine *machine)
+{
+    machine_resize_console(machine);
+    machine_resize_command(machine);
 }
 
 static void on_signal(void *ctx, unsigned events)
@@ -178,7 +187,7 @@ static void on_signal(void *ctx, unsigned events)
     if (read(machine->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
         return;
     if (info.ssi_signo == SIGWINCH)
-        machine_resize_console(machine);
+        resize_all(machine);
     else
         on_stop_signal(machine, (int)info.ssi_signo);
 }
@@ -239,6 +248,8 @@ static int start_watches(struct machine *machine)
         err = loop_add_timer(machine->loop, NULL, on_grace_over, machine, &machine->grace_timer);
     if (!err)
         err = start_timeout(machine);
+    if (!err)
+        err = machine_start_command(machine);
     return err ? log_errno(err, "waiting for signals and timers") : 0;
 }
 

@@ -1,0 +1,128 @@
+# shellcheck shell=bash disable=SC2154,SC2034
+# A COMMAND in a stock kernel, run by the agent as /init of the initial RAM disk: its streams, its
+# end in every way, and what is said when it does not come that far.
+
+# The initrd of the test guests with the agent in the place of their init.
+_with_agent() { # [ARCHIVE]
+    cp "$FILES/agent" init
+    echo init | cpio --quiet --create --format=newc >init.cpio
+    cat "${1-$base}" init.cpio >"$initrd"
+}
+
+_launch() {
+    _with_agent
+    launch --root=none --boot-timeout=120s "$@"
+}
+
+_expect_file() { # FILE TEXT
+    [[ $(cat "$1") == "$2" ]] || {
+        show_vm
+        fail "$1 is not '$2'"
+    }
+}
+
+a_command_has_its_streams_and_status() {
+    _launch -- sh -c 'echo out; echo err >&2; exit 7'
+    expect_status 7
+    expect_outcome exit
+    _expect_file console out
+    _expect_file log err
+    grep -q '"kernel": *"6.1' result || fail "no kernel in: $(cat result)"
+}
+
+ten_mib_from_stdin_to_stdout_come_back_identical() {
+    head -c 10M /dev/urandom >data
+    input=data
+    _launch -- cat
+    expect_status 0
+    cmp data console || fail "what came back differs"
+    _expect_file log ''
+}
+
+stdin_ends() {
+    echo one line >data
+    input=data
+    _launch -- sh -c 'read -r a; read -r b; echo "$a.$b."'
+    expect_status 0
+    _expect_file console 'one line..'
+}
+
+a_killed_command_is_137() {
+    _launch -- sh -c 'kill -9 $$'
+    expect_status 137
+    expect_outcome signal
+}
+
+a_command_that_is_not_there_is_127() {
+    _launch -- no-such-program
+    expect_status 127
+    _expect_file log "hutch: 'no-such-program': no such file or directory"
+}
+
+a_command_that_cannot_be_executed_is_126() {
+    _launch -- /modules/order
+    expect_status 126
+    _expect_file log "hutch: '/modules/order': permission denied"
+}
+
+a_command_beyond_its_time_is_124() {
+    _launch --timeout=30s -- sleep 1000
+    expect_status 124
+    expect_outcome timeout
+}
+
+a_panic_under_a_command_is_122_and_shown() {
+    _launch -- sh -c 'echo c >/proc/sysrq-trigger; sleep 100'
+    expect_status 122
+    expect_outcome panic
+    expect_console 'Kernel panic - not syncing: sysrq triggered crash' log
+}
+
+a_guest_that_goes_down_under_a_command_is_121() {
+    _launch -- sh -c 'reboot -f; sleep 100'
+    expect_status 121
+    expect_outcome guest-down
+}
+
+a_kernel_without_ports_is_123_with_the_reason() {
+    _with_agent /dev/null
+    launch --root=none --boot-timeout=20s -- true
+    expect_status 123
+    expect_outcome boot-failure
+    expect_console 'this kernel knows no virtio devices' log
+}
+
+_with_signals() { # as a shell starts a program in the background, it ignores SIGINT
+    python3 -c 'import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])' "$@"
+}
+
+signals_are_forwarded_to_the_command() {
+    _with_agent
+    _with_signals "$HUTCH" run -k "$kernel" -i "$initrd" --root=none --boot-timeout=120s -- \
+        sh -c 'trap "echo int; exit 3" INT; echo ready; while :; do sleep 0.1; done' \
+        </dev/null >console 2>log 3>&- &
+    vm_pid=$!
+    wait_for '^ready'
+    kill -INT "$vm_pid"
+    finish
+    expect_status 3
+    expect_console '^int'
+}
+
+a_terminal_has_the_size_of_ours() {
+    _with_agent
+    status=0
+    script -qec "stty cols 77 rows 33; '$HUTCH' run -k '$kernel' -i '$initrd' --root=none \
+        --boot-timeout=120s -- sh -c 'stty size; tty; exit 5'" /dev/null </dev/null >console 2>log ||
+        status=$?
+    expect_status 5
+    expect_console '^33 77'
+    expect_console '^/dev/pts/0'
+}
+
+a_command_leaves_no_process_and_no_child() {
+    _launch -- sh -c '(sleep 0.1 &); (sh -c "sleep 0.2" &); sleep 1; ps | grep -c "Z"; exit 0'
+    expect_status 0
+}
