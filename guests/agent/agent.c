@@ -124,18 +124,11 @@ static void write_port(struct agent *agent)
         agent->out_start = 0;
 }
 
-static uint64_t clock_ns(long clock)
-{
-    struct sys_timespec time = { 0, 0 };
-
-    (void)SYS(clock_gettime, clock, &time);
-    return (uint64_t)time.seconds * 1000000000 + (uint64_t)time.nanoseconds;
-}
-
 static void send_hello(struct agent *agent)
 {
     const long boottime = 7, realtime = 0;
-    const struct agent_hello hello = { AGENT_VERSION, 0, clock_ns(boottime), clock_ns(realtime) };
+    const struct agent_hello hello = { AGENT_VERSION, 0, sys_clock_ns(boottime),
+                                       sys_clock_ns(realtime) };
     char release[AGENT_RELEASE_MAX + 1] = "";
     long len = read_text("/proc/sys/kernel/osrelease", release, sizeof(release));
 

@@ -11,7 +11,7 @@
 
 #include "agent.h"
 
-enum { ORDER_MAX = 65536, PATIENCE_MS = 5000, PAUSE_MS = 2, AF_INET_NUMBER = 2, DGRAM = 2 };
+enum { ORDER_MAX = 65536, PATIENCE_MS = 2000, PAUSE_MS = 2, AF_INET_NUMBER = 2, DGRAM = 2 };
 
 void machine_say(const char *const *parts)
 {
@@ -161,15 +161,20 @@ int machine_open_port(void)
 {
     char path[256];
 
-    for (unsigned waited_ms = 0;; waited_ms += PAUSE_MS) {
+    uint64_t start_ms = sys_now_ms();
+    bool has_told = false;
+
+    for (;;) {
         if (find_port(path, sizeof(path))) {
             long fd = sys_open(path, O_RDWR | SYS_NONBLOCK);
 
             if (fd >= 0)
                 return (int)fd;
         }
-        if (waited_ms == PATIENCE_MS)
+        if (!has_told && sys_now_ms() - start_ms >= PATIENCE_MS) {
             say_what_is_missing();
+            has_told = true;
+        }
         sys_sleep_ms(PAUSE_MS);
     }
 }

@@ -23,6 +23,21 @@ void sys_sleep_ms(unsigned ms)
     (void)SYS(nanosleep, &time, NULL);
 }
 
+uint64_t sys_clock_ns(long clock)
+{
+    struct sys_timespec time = { 0, 0 };
+
+    (void)SYS(clock_gettime, clock, &time);
+    return (uint64_t)time.seconds * 1000000000 + (uint64_t)time.nanoseconds;
+}
+
+uint64_t sys_now_ms(void)
+{
+    const long monotonic = 1;
+
+    return sys_clock_ns(monotonic) / 1000000;
+}
+
 /* The compiler calls these four by itself. */
 void *memcpy(void *restrict to, const void *restrict from, size_t len)
 {

@@ -71,6 +71,8 @@ static inline void sys_close(int *fd)
 
 _Noreturn void sys_exit(int status);
 void sys_sleep_ms(unsigned ms);
+uint64_t sys_clock_ns(long clock);
+uint64_t sys_now_ms(void);
 
 void *memcpy(void *restrict to, const void *restrict from, size_t len);
 void *memmove(void *to, const void *from, size_t len);
