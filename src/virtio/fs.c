@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+/* How this works: each queue has a thread, which takes a chain from it under the device's lock,
+ * answers it without the lock, as files may be slow, and gives it back under the lock again. What
+ * the guest queues stays in its ring until then, so nothing is kept here but one message for each
+ * thread. The loop's thread only wakes them:
+ *
+ *   notify -> queue_notify(): has_work, wake -> worker: pop, unlock, serve, lock, push, interrupt
+ *
+ * A reset waits, as for every device, for the messages that are being answered; then the guest's
+ * mount is forgotten. Queue 0 is for what must not wait behind others (5.11.2), which in Linux is
+ * FORGET.
+ *
+ * A thread has a umask of its own, 0, as the guest's kernel has applied that of its process. Where
+ * the host does not let a thread have its own, the process's is taken off as well.
+ *
+ * A mounted folder cannot be saved: what it stands for are descriptors. */
+#include "virtio/fs.h"
+
+#include <assert.h>
+#include <endian.h>
+#include <errno.h>
+#include <linux/virtio_fs.h>
+#include <linux/virtio_ids.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "devices/device.h"
+#include "fs_fuse.h"
+#include "host/log.h"
+
+enum {
+    QUEUE_SIZE = 128,       /* a message of FS_DATA_PAGES fits */
+    REQUEST_QUEUE = 1,      /* the first one; 0 is of high priority */
+    STACK_SIZE = 256 * 1024 /* bytes */
+};
+static_assert(FS_MAX_QUEUES + REQUEST_QUEUE <= VIRTIO_DEV_MAX_QUEUES, "they fit a device");
+static_assert(FS_DATA_PAGES + 4 <= QUEUE_SIZE && (int)QUEUE_SIZE <= (int)VIRTQUEUE_MAX_SEGMENTS,
+              "a message of the most pages fits a chain, with headers and arguments");
+static_assert(sizeof(((struct virtio_fs_config *)0)->tag) == FS_TAG_LEN, "as Linux has it");
+
+struct fs_worker {
+    struct fs *fs;
+    unsigned index; /* of the queue */
+    pthread_t thread;
+    pthread_cond_t wake; /* has_work or is_stopping; with the device's lock */
+    bool is_started, has_work;
+    struct virtqueue_chain chain;
+    struct fs_call call;
+};
+
+struct fs {
+    struct virtio_dev vdev;
+    struct virtio_fs_config config;
+    struct fs_fuse fuse;
+    bool is_stopping;
+    bool has_left; /* the driver is gone; its mount is to be forgotten */
+    unsigned worker_count;
+    struct fs_worker *workers[FS_MAX_QUEUES + REQUEST_QUEUE];
+};
+
+static struct fs *to_fs(struct virtio_dev *vdev)
+{
+    return container_of(vdev, struct fs, vdev);
+}
+
+/* --- the workers; with the device's lock held --- */
+
+/* What a driver that was reset had mounted goes as soon as nothing of it is being served. */
+static void forget_left(struct fs *fs)
+{
+    if (fs->has_left && fs->vdev.requests_in_flight == 0) {
+        fs->has_left = false;
+        fs_fuse_reset(&fs->fuse);
+    }
+}
+
+static void serve_chain(struct fs *fs, struct fs_worker *worker)
+{
+    struct virtio_dev *vdev = &fs->vdev;
+    uint16_t head = worker->chain.head;
+
+    virtio_dev_begin_request(vdev);
+    pthread_mutex_unlock(&vdev->lock);
+    uint32_t written = fs_fuse_serve(&fs->fuse, &worker->call, &worker->chain);
+    pthread_mutex_lock(&vdev->lock);
+    if (virtio_dev_is_running(vdev)) {
+        virtio_dev_push(vdev, worker->index, head, written);
+        virtio_dev_flush_interrupt(vdev, worker->index);
+    }
+    virtio_dev_end_request(vdev);
+    forget_left(fs);
+}
+
+static void take_own_umask(const struct fs *fs)
+{
+    if (unshare(CLONE_FS))
+        log_debug("%s: a umask for a thread: %s", fs->vdev.name, strerror(errno));
+    else
+        (void)umask(0);
+}
+
+static void *work(void *ctx)
+{
+    struct fs_worker *worker = ctx;
+    struct fs *fs = worker->fs;
+    struct virtio_dev *vdev = &fs->vdev;
+
+    take_own_umask(fs);
+    pthread_mutex_lock(&vdev->lock);
+    while (!fs->is_stopping) {
+        if (worker->has_work && virtio_dev_pop(vdev, worker->index, &worker->chain)) {
+            serve_chain(fs, worker);
+        } else {
+            worker->has_work = false;
+            pthread_cond_wait(&worker->wake, &vdev->lock);
+        }
+    }
+    pthread_mutex_unlock(&vdev->lock);
+    return NULL;
+}
+
+/* Signals are for the main thread, but for those that a thread causes itself. */
+static int start_worker(struct fs_worker *worker)
+{
+    static const int own_faults[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP };
+    pthread_attr_t attr;
+    sigset_t blocked, before;
+    int err = pthread_attr_init(&attr);
+
+    if (err)
+        return -err;
+    sigfillset(&blocked);
+    for (unsigned i = 0; i < sizeof(own_faults) / sizeof(own_faults[0]); i++)
+        sigdelset(&blocked, own_faults[i]);
+    (void)pthread_attr_setstacksize(&attr, STACK_SIZE);
+    pthread_sigmask(SIG_BLOCK, &blocked, &before);
+    err = pthread_create(&worker->thread, &attr, work, worker);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
+    worker->is_started = !err;
+    return -err;
+}
+
+static void stop_workers(struct fs *fs)
+{
+    pthread_mutex_lock(&fs->vdev.lock);
+    fs->is_stopping = true;
+    for (unsigned i = 0; i < fs->worker_count; i++)
+        pthread_cond_signal(&fs->workers[i]->wake);
+    pthread_mutex_unlock(&fs->vdev.lock);
+    for (unsigned i = 0; i < fs->worker_count; i++) {
+        if (fs->workers[i]->is_started)
+            pthread_join(fs->workers[i]->thread, NULL);
+        pthread_cond_destroy(&fs->workers[i]->wake);
+        free(fs->workers[i]);
+    }
+}
+
+/* --- the device --- */
+
+static void fs_config_read(struct virtio_dev *vdev, uint32_t offset, void *data, uint32_t len)
+{
+    memcpy(data, (const uint8_t *)&to_fs(vdev)->config + offset, len);
+}
+
+/* A guest that never mounts anything costs no thread. */
+static int fs_activate(struct virtio_dev *vdev)
+{
+    struct fs *fs = to_fs(vdev);
+    int err = 0;
+
+    for (unsigned i = 0; !err && i < fs->worker_count; i++) {
+        if (!fs->workers[i]->is_started)
+            err = start_worker(fs->workers[i]);
+    }
+    if (err)
+        log_error("%s: a thread: %s", vdev->name, strerror(-err));
+    return err;
+}
+
+static void fs_queue_notify(struct virtio_dev *vdev, unsigned index)
+{
+    struct fs_worker *worker = to_fs(vdev)->workers[index];
+
+    worker->has_work = true;
+    pthread_cond_signal(&worker->wake);
+}
+
+static void fs_reset(struct virtio_dev *vdev)
+{
+    struct fs *fs = to_fs(vdev);
+
+    fs->has_left = true;
+    forget_left(fs);
+}
+
+static int fs_save(struct virtio_dev *vdev, struct state_writer *out)
+{
+    (void)out;
+    return atomic_load(&to_fs(vdev)->fuse.is_ready) ? -EOPNOTSUPP : 0;
+}
+
+static void fs_destroy(struct virtio_dev *vdev)
+{
+    struct fs *fs = to_fs(vdev);
+
+    stop_workers(fs);
+    fs_fuse_reset(&fs->fuse);
+    virtio_dev_fini(vdev);
+    free(fs);
+}
+
+static const struct virtio_dev_ops fs_ops = {
+    .config_read = fs_config_read,
+    .activate = fs_activate,
+    .queue_notify = fs_queue_notify,
+    .reset = fs_reset,
+    .save = fs_save,
+    .destroy = fs_destroy,
+};
+
+static int make_workers(struct fs *fs, unsigned count)
+{
+    for (; fs->worker_count < count; fs->worker_count++) {
+        struct fs_worker *worker = calloc(1, sizeof(*worker));
+
+        if (!worker)
+            return -ENOMEM;
+        worker->fs = fs;
+        worker->index = fs->worker_count;
+        pthread_cond_init(&worker->wake, NULL);
+        fs->workers[fs->worker_count] = worker;
+    }
+    return 0;
+}
+
+int fs_create(const struct fs_params *params, struct virtio_dev **ret)
+{
+    const struct virtio_dev_params vdev_params = {
+        .name = params->name,
+        .device_id = VIRTIO_ID_FS,
+        .config_size = sizeof(struct virtio_fs_config),
+        .queue_count = params->queue_count + REQUEST_QUEUE,
+        .queue_size = QUEUE_SIZE,
+        .ops = &fs_ops,
+        .mem = params->mem,
+        .loop = params->loop,
+    };
+    struct fs *fs = calloc(1, sizeof(*fs));
+
+    if (!fs)
+        return -ENOMEM;
+    fs->fuse.share = params->share;
+    fs->config.num_request_queues = htole32(params->queue_count);
+    memcpy(fs->config.tag, params->tag, strnlen(params->tag, FS_TAG_LEN));
+    int err = virtio_dev_init(&fs->vdev, &vdev_params);
+
+    if (!err)
+        err = make_workers(fs, vdev_params.queue_count);
+    if (err) {
+        fs_destroy(&fs->vdev);
+        return err;
+    }
+    *ret = &fs->vdev;
+    return 0;
+}

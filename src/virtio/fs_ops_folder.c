@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+/* FUSE operations on folders that are open, and on the file system as a whole.
+ *
+ * The guest's place in a folder is the host's own (d_off), so a folder is read on from wherever
+ * the guest says without anything being kept but the descriptor. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "fs_fuse.h"
+#include "host/fd.h"
+
+enum {
+    HOST_ENTRIES_MAX = 16 * 1024, /* bytes of the host's entries read at once ... */
+    HOST_ENTRIES_MIN = 512,       /* ... the least that any entry fits */
+};
+
+/* What getdents64() gives; no header has it. */
+struct host_entry {
+    uint64_t ino;
+    int64_t next_offset;
+    uint16_t len;
+    uint8_t type;
+    char name[];
+};
+
+int fs_op_opendir(struct fs_call *call)
+{
+    if (!S_ISDIR(call->inode->type))
+        return -ENOTDIR;
+
+    uint64_t id;
+    int fd = fs_open_inode(call->share, call->inode, O_RDONLY | O_DIRECTORY);
+    int err = fd < 0 ? fd : fs_handle_add(call->share, fd, true, &id);
+
+    if (err)
+        return err;
+    struct fuse_open_out *out = fs_reply_add(call, sizeof(*out));
+    out->fh = id;
+    if (call->share->cache == FS_CACHE_ALWAYS)
+        out->open_flags = FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE;
+    return 0;
+}
+
+int fs_op_releasedir(struct fs_call *call)
+{
+    const struct fuse_release_in *in = call->arg;
+
+    return fs_handle_close(call->share, in->fh, true);
+}
+
+int fs_op_fsyncdir(struct fs_call *call)
+{
+    const struct fuse_fsync_in *in = call->arg;
+    struct fs_handle *handle;
+    int err = fs_handle_get(call->share, in->fh, true, &handle);
+
+    if (err)
+        return err;
+    bool data_only = in->fsync_flags & FUSE_FSYNC_FDATASYNC;
+    if (data_only ? fdatasync(handle->fd) : fsync(handle->fd))
+        err = -errno;
+    fs_handle_put(call->share, handle);
+    return err;
+}
+
+/* --- reading --- */
+
+static bool is_dot(const char *name)
+{
+    return !strcmp(name, ".") || !strcmp(name, "..");
+}
+
+static bool shall_be_left_out(const struct fs_call *call, const struct host_entry *entry)
+{
+    return fs_is_hidden(call->share, call->inode->dev, entry->ino) ||
+           fs_name_is_hidden(call->share, call->inode, entry->name);
+}
+
+/* Also looks the entry up for the guest; what cannot be looked up is a name alone. */
+static void fill_plus(struct fs_call *call, const char *name, struct fuse_entry_out *out)
+{
+    struct fs_inode *inode;
+
+    if (is_dot(name) || fs_lookup(call->share, call->inode, name, &inode))
+        return;
+    if (fs_fill_entry(call, inode, out)) {
+        memset(out, 0, sizeof(*out));
+        fs_inode_forget(call->share, inode->id, 1);
+    }
+    fs_inode_put(call->share, inode);
+}
+
+/* Adds an entry to the reply. Returns whether there was room for it. */
+static bool add_entry(struct fs_call *call, const struct host_entry *entry, bool plus, size_t room)
+{
+    size_t name_len = strlen(entry->name);
+    size_t head_len = plus ? FUSE_NAME_OFFSET_DIRENTPLUS : FUSE_NAME_OFFSET;
+    size_t len = FUSE_DIRENT_ALIGN(head_len + name_len);
+
+    if (len > room - call->reply_len)
+        return false;
+    uint8_t *at = fs_reply_add(call, len);
+    if (plus)
+        fill_plus(call, entry->name, (struct fuse_entry_out *)(void *)at);
+    struct fuse_dirent *out = (struct fuse_dirent *)(void *)(at + head_len - FUSE_NAME_OFFSET);
+    /* Of the folder around the root the guest need not know. */
+    bool leads_out = call->inode->id == FS_ROOT_ID && !strcmp(entry->name, "..");
+    out->ino = leads_out ? call->inode->ino : entry->ino;
+    out->off = (uint64_t)entry->next_offset;
+    out->namelen = (uint32_t)name_len;
+    out->type = entry->type;
+    memcpy(out->name, entry->name, name_len);
+    return true;
+}
+
+/* Adds entries from a buffer of the host's. Returns whether there may be room for more. */
+static bool add_entries(struct fs_call *call, const uint8_t *buf, size_t len, bool plus,
+                        size_t room)
+{
+    for (size_t at = 0; at < len;) {
+        const struct host_entry *entry = (const struct host_entry *)(const void *)(buf + at);
+
+        if (!shall_be_left_out(call, entry) && !add_entry(call, entry, plus, room))
+            return false;
+        at += entry->len;
+    }
+    return true;
+}
+
+/* With the handle's position locked. */
+static int read_entries(struct fs_call *call, int fd, uint64_t offset, bool plus, size_t room)
+{
+    _Alignas(8) uint8_t buf[HOST_ENTRIES_MAX];
+    size_t part = plus ? room / 4 : room;
+
+    part = part < HOST_ENTRIES_MIN ? HOST_ENTRIES_MIN : part > sizeof(buf) ? sizeof(buf) : part;
+    if (lseek(fd, (off_t)offset, SEEK_SET) < 0)
+        return -errno;
+    for (bool has_room = true; has_room;) {
+        long len = syscall(SYS_getdents64, fd, buf, part);
+
+        if (len < 0)
+            return call->reply_len ? 0 : -errno;
+        if (len == 0)
+            break;
+        has_room = add_entries(call, buf, (size_t)len, plus, room);
+    }
+    return 0;
+}
+
+static int read_folder(struct fs_call *call, bool plus)
+{
+    const struct fuse_read_in *in = call->arg;
+    size_t room = call->room < in->size ? call->room : in->size;
+    struct fs_handle *handle;
+    int err = fs_handle_get(call->share, in->fh, true, &handle);
+
+    if (err)
+        return err;
+    pthread_mutex_lock(&handle->position_lock);
+    err = read_entries(call, handle->fd, in->offset, plus, room);
+    pthread_mutex_unlock(&handle->position_lock);
+    fs_handle_put(call->share, handle);
+    return err;
+}
+
+int fs_op_readdir(struct fs_call *call)
+{
+    return read_folder(call, false);
+}
+
+int fs_op_readdirplus(struct fs_call *call)
+{
+    return read_folder(call, true);
+}
+
+/* --- the file system --- */
+
+int fs_op_statfs(struct fs_call *call)
+{
+    struct statfs st;
+
+    if (fstatfs(call->inode->fd, &st))
+        return -errno;
+    struct fuse_statfs_out *out = fs_reply_add(call, sizeof(*out));
+    out->st = (struct fuse_kstatfs){
+        .blocks = st.f_blocks,
+        .bfree = st.f_bfree,
+        .bavail = st.f_bavail,
+        .files = st.f_files,
+        .ffree = st.f_ffree,
+        .bsize = (uint32_t)st.f_bsize,
+        .namelen = (uint32_t)st.f_namelen,
+        .frsize = (uint32_t)st.f_frsize,
+    };
+    return 0;
+}
+
+int fs_op_syncfs(struct fs_call *call)
+{
+    if (!call->share->read_only && syncfs(call->share->folder_fd))
+        return -errno;
+    return 0;
+}

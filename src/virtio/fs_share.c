@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A folder of the host, from which nothing leads out.
+ *
+ * How this works: the guest never gives a path. It names an inode that it was told of, which is an
+ * open O_PATH descriptor here, and at most one name in it. A name with a slash, "." and ".." are
+ * refused; what is left is opened relative to the descriptor by openat2(), beneath it, with no link
+ * followed. So however the guest, or a process of the host, renames folders and puts links in their
+ * place meanwhile, what a name reaches was in that folder when it was opened; and the first of all
+ * descriptors is the root.
+ *
+ * An O_PATH descriptor opens nothing. What the guest wants to read is opened a second time through
+ * /proc/self/fd, which leads to the very file, and only if that is a regular file or a folder: the
+ * devices, sockets and pipes of the host are shown and never opened.
+ *
+ * Who we are: as an ordinary user the host checks everything against that user, and what the guest
+ * makes belongs to him. As root, which the guest would otherwise create files as, a thread takes
+ * the guest's user and group (setfsuid(), the thread's own) while it creates one, which is never
+ * for an instant somebody else's; all else is checked by the guest's kernel, which knows its users.
+ *
+ * Hidden paths are hidden as files, so also under another name, and as names, so also when they are
+ * made later. Other files in a hidden folder that have a second name outside are not hidden. */
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <linux/magic.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/fsuid.h>
+#include <sys/resource.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "fs_tree.h"
+#include "host/fd.h"
+#include "host/log.h"
+
+enum {
+    RESERVED_FDS = 256,    /* for the rest of the machine */
+    FDS_MIN = 64,          /* with fewer a guest can do nothing */
+    FDS_MAX = 1024 * 1024, /* an inode costs the host a KiB */
+    COMPONENT_MAX = 255,   /* NAME_MAX of every file system */
+};
+
+/* --- names --- */
+
+bool fs_name_is_valid(const char *name)
+{
+    size_t len = strnlen(name, COMPONENT_MAX + 1);
+
+    return len > 0 && len <= COMPONENT_MAX && !strchr(name, '/') && strcmp(name, ".") != 0 &&
+           strcmp(name, "..") != 0;
+}
+
+static int open_beneath(int folder, const char *name, int flags, mode_t mode)
+{
+    const struct open_how how = {
+        .flags = (uint64_t)(flags | O_CLOEXEC | O_NOFOLLOW),
+        .mode = mode,
+        .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS,
+    };
+    int fd = (int)syscall(SYS_openat2, folder, name, &how, sizeof(how));
+
+    return fd < 0 ? -errno : fd;
+}
+
+int fs_open_at(const struct fs_inode *folder, const char *name, int flags, mode_t mode)
+{
+    return open_beneath(folder->fd, name, flags, mode);
+}
+
+struct fs_proc_name fs_proc_name(int fd)
+{
+    struct fs_proc_name name;
+
+    (void)snprintf(name.text, sizeof(name.text), "%d", fd);
+    return name;
+}
+
+struct fs_proc_name fs_proc_path(int fd)
+{
+    struct fs_proc_name name;
+
+    (void)snprintf(name.text, sizeof(name.text), "/proc/self/fd/%d", fd);
+    return name;
+}
+
+int fs_open_inode(const struct fs_share *share, const struct fs_inode *inode, int flags)
+{
+    if (S_ISLNK(inode->type))
+        return -ELOOP;
+    if (!S_ISREG(inode->type) && !S_ISDIR(inode->type))
+        return -ENXIO;
+    /* Nor does anybody wait for a lease on a file. */
+    int fd = openat(share->proc_fd, fs_proc_name(inode->fd).text, flags | O_CLOEXEC | O_NONBLOCK);
+
+    return fd < 0 ? -errno : fd;
+}
+
+int fs_open_again(const struct fs_share *share, int fd)
+{
+    int again = openat(share->proc_fd, fs_proc_name(fd).text, O_PATH | O_CLOEXEC);
+
+    return again < 0 ? -errno : again;
+}
+
+int fs_lookup(struct fs_share *share, const struct fs_inode *folder, const char *name,
+              struct fs_inode **ret)
+{
+    if (fs_name_is_hidden(share, folder, name))
+        return -ENOENT;
+    int fd = fs_open_at(folder, name, O_PATH, 0);
+    return fd < 0 ? fd : fs_inode_adopt(share, fd, ret);
+}
+
+/* --- what is hidden --- */
+
+static uint64_t flat_dev(dev_t dev)
+{
+    return (uint64_t)major(dev) << 32 | minor(dev);
+}
+
+bool fs_is_hidden(const struct fs_share *share, uint64_t dev, uint64_t ino)
+{
+    for (size_t i = 0; i < share->hidden_count; i++) {
+        const struct fs_hidden *hidden = &share->hidden[i];
+        if (hidden->has_file && hidden->dev == dev && hidden->ino == ino)
+            return true;
+    }
+    return false;
+}
+
+bool fs_name_is_hidden(const struct fs_share *share, const struct fs_inode *folder,
+                       const char *name)
+{
+    for (size_t i = 0; i < share->hidden_count; i++) {
+        const struct fs_hidden *hidden = &share->hidden[i];
+        if (hidden->has_parent && hidden->parent_dev == folder->dev &&
+            hidden->parent_ino == folder->ino && !strcmp(hidden->name, name))
+            return true;
+    }
+    return false;
+}
+
+int fs_check_name(const struct fs_share *share, const struct fs_inode *folder, const char *name)
+{
+    struct stat st;
+
+    if (share->hidden_count == 0)
+        return 0;
+    if (fs_name_is_hidden(share, folder, name))
+        return -EACCES;
+    AUTO_CLOSE int fd = fs_open_at(folder, name, O_PATH, 0);
+    if (fd < 0 || fstat(fd, &st))
+        return 0; /* what is not there is not hidden; another failure shows again */
+    return fs_is_hidden(share, flat_dev(st.st_dev), st.st_ino) ? -EACCES : 0;
+}
+
+static int hide(struct fs_hidden *hidden, const char *path)
+{
+    AUTO_FREE char *for_parent = strdup(path), *for_name = strdup(path);
+    struct stat st;
+
+    if (!for_parent || !for_name)
+        return -ENOMEM;
+    if (!stat(path, &st)) {
+        hidden->has_file = true;
+        hidden->dev = flat_dev(st.st_dev);
+        hidden->ino = st.st_ino;
+    }
+    const char *name = basename(for_name);
+    if (fs_name_is_valid(name) && !stat(dirname(for_parent), &st)) {
+        hidden->has_parent = true;
+        hidden->parent_dev = flat_dev(st.st_dev);
+        hidden->parent_ino = st.st_ino;
+        hidden->name = strdup(name);
+        if (!hidden->name)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+static int hide_all(struct fs_share *share, const char *const *paths)
+{
+    size_t count = 0;
+
+    while (paths && paths[count])
+        count++;
+    share->hidden = calloc(count ? count : 1, sizeof(*share->hidden));
+    if (!share->hidden)
+        return -ENOMEM;
+    for (; share->hidden_count < count;) {
+        int err = hide(&share->hidden[share->hidden_count], paths[share->hidden_count]);
+
+        share->hidden_count++;
+        if (err)
+            return err;
+    }
+    return 0;
+}
+
+/* --- who we are --- */
+
+int fs_act_as(const struct fs_share *share, uid_t uid, gid_t gid)
+{
+    if (!share->applies_ids)
+        return 0;
+    (void)setfsgid(gid);
+    (void)setfsuid(uid);
+    /* They say who we were: asked again with nonsense, who we are. */
+    if ((gid_t)setfsgid((gid_t)-1) == gid && (uid_t)setfsuid((uid_t)-1) == uid)
+        return 0;
+    fs_act_as_ourselves(share);
+    return -EPERM;
+}
+
+void fs_act_as_ourselves(const struct fs_share *share)
+{
+    if (!share->applies_ids)
+        return;
+    (void)setfsuid(geteuid());
+    (void)setfsgid(getegid());
+}
+
+/* --- making one --- */
+
+static size_t raise_fd_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit))
+        return FDS_MIN;
+    rlim_t soft = limit.rlim_cur;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit))
+        limit.rlim_cur = soft;
+    return limit.rlim_cur > FDS_MAX ? FDS_MAX : (size_t)limit.rlim_cur;
+}
+
+static size_t fd_budget(unsigned share_count)
+{
+    size_t limit = raise_fd_limit();
+    size_t budget =
+        limit > RESERVED_FDS ? (limit - RESERVED_FDS) / (share_count ? share_count : 1) : FDS_MIN;
+
+    return budget < FDS_MIN ? FDS_MIN : budget;
+}
+
+/* Network file systems say at the close that there was no room for what was written. */
+static bool close_can_fail(int fd)
+{
+    struct statfs st;
+
+    if (fstatfs(fd, &st))
+        return true;
+    return st.f_type == NFS_SUPER_MAGIC || st.f_type == SMB2_SUPER_MAGIC ||
+           st.f_type == CIFS_SUPER_MAGIC || st.f_type == FUSE_SUPER_MAGIC;
+}
+
+static int open_folders(struct fs_share *share, const char *path)
+{
+    share->folder_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (share->folder_fd < 0)
+        return -errno;
+    share->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (share->proc_fd < 0)
+        return -errno;
+    int root = fs_open_again(share, share->folder_fd);
+    if (root < 0)
+        return root;
+    share->flush_has_value = close_can_fail(root);
+    return fs_inodes_init(share, root);
+}
+
+int fs_share_open(const struct fs_share_params *params, struct fs_share **ret)
+{
+    struct fs_share *share = calloc(1, sizeof(*share));
+
+    if (!share)
+        return log_errno(-ENOMEM, "folder '%s'", params->path);
+    pthread_mutex_init(&share->lock, NULL);
+    share->folder_fd = share->proc_fd = -1;
+    share->read_only = params->read_only;
+    share->cache = params->cache;
+    share->applies_ids = geteuid() == 0;
+    share->fd_max = fd_budget(params->share_count);
+    int err = hide_all(share, params->hidden);
+    if (!err)
+        err = open_folders(share, params->path);
+    if (err) {
+        fs_share_destroy(share);
+        return log_errno(err, "folder '%s'", params->path);
+    }
+    *ret = share;
+    return 0;
+}
+
+void fs_share_destroy(struct fs_share *share)
+{
+    if (!share)
+        return;
+    fs_inodes_fini(share);
+    for (size_t i = 0; i < share->hidden_count; i++)
+        free(share->hidden[i].name);
+    free(share->hidden);
+    fd_close(&share->proc_fd);
+    fd_close(&share->folder_fd);
+    pthread_mutex_destroy(&share->lock);
+    free(share);
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The host's side of a shared folder, for what serves FUSE messages from it (fs_fuse.c and the
+ * fs_ops_*.c): the inodes that the guest knows, what it has opened, and how a name becomes either.
+ *
+ * Any thread may call these. What fs_inode_get(), fs_inode_adopt() and fs_handle_get() give stays
+ * until it is put back, whatever the guest forgets or closes meanwhile. */
+#pragma once
+
+#include <linux/stat.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include "virtio/fs_share.h"
+
+enum { FS_ROOT_ID = 1 }; /* FUSE_ROOT_ID */
+
+/* What tells that a file's content was changed. */
+struct fs_stamp {
+    int64_t mtime_sec, ctime_sec;
+    uint64_t size;
+    uint32_t mtime_nsec, ctime_nsec;
+};
+
+/* A file of the host that the guest knows. As long as it is open its number is not given to
+ * another file. */
+struct fs_inode {
+    uint64_t id; /* the guest's word for it */
+    uint64_t dev, ino, mount_id;
+    int fd;      /* O_PATH */
+    mode_t type; /* S_IFMT */
+    /* Under the share's lock: */
+    uint64_t lookups; /* how often the guest was told of it, less what it forgot */
+    unsigned uses;
+    bool is_pinned; /* stays until the guest forgets everything */
+    bool has_stamp;
+    struct fs_stamp stamp; /* when it was last opened */
+    struct fs_inode *next; /* in the same bucket */
+};
+
+/* What the guest has open. */
+struct fs_handle {
+    uint64_t id;
+    int fd;
+    bool is_folder;
+    pthread_mutex_t position_lock; /* of a folder: whoever reads it on */
+    /* Under the share's lock: */
+    bool is_open;
+    unsigned uses;
+};
+
+/* Numbers from 1 on, and what they stand for. */
+struct fs_table {
+    void **slots;
+    uint32_t *free;
+    uint32_t size, capacity, free_count;
+};
+
+/* A path that does not exist for the guest: as a file, and as a name in its folder. */
+struct fs_hidden {
+    bool has_file, has_parent;
+    uint64_t dev, ino, parent_dev, parent_ino;
+    char *name;
+};
+
+struct fs_share {
+    bool read_only;
+    enum fs_cache cache;
+    bool applies_ids;     /* what is created belongs to the guest's user: we are root */
+    bool flush_has_value; /* a close on this file system can fail */
+    int proc_fd;          /* /proc/self/fd, to open in earnest what is O_PATH */
+    int folder_fd;        /* the root, for syncfs() */
+    struct fs_hidden *hidden;
+    size_t hidden_count;
+    pthread_mutex_t lock; /* of what follows */
+    struct fs_table inodes, handles;
+    struct fs_inode **buckets;
+    size_t bucket_count, inode_count;
+    size_t fd_count, fd_max;
+};
+
+/* --- fs_inode.c --- */
+
+/* Takes over @root, an O_PATH descriptor, as inode FS_ROOT_ID. Returns 0 or -errno. */
+int fs_inodes_init(struct fs_share *share, int root);
+void fs_inodes_fini(struct fs_share *share);
+/* The guest knows nothing any more but the root. */
+void fs_forget_all(struct fs_share *share);
+
+/* Returns 0, or -ESTALE if the guest was told of no such number. */
+int fs_inode_get(struct fs_share *share, uint64_t id, struct fs_inode **ret);
+/* NULL is fine. */
+void fs_inode_put(struct fs_share *share, struct fs_inode *inode);
+/* Finds or makes the inode that @fd (O_PATH; taken over in any case) is of, and counts a lookup of
+ * the guest's. Returns 0, -ENOENT if it is hidden, -ENFILE if the guest knows too many. */
+int fs_inode_adopt(struct fs_share *share, int fd, struct fs_inode **ret);
+/* The guest forgets @count lookups. */
+void fs_inode_forget(struct fs_share *share, uint64_t id, uint64_t count);
+/* It stays until fs_forget_all(). */
+void fs_inode_pin(struct fs_share *share, struct fs_inode *inode);
+/* Whether the content is still the one of the last time this was asked. */
+bool fs_inode_is_unchanged(struct fs_share *share, struct fs_inode *inode, const struct stat *st);
+
+/* Takes over @fd in any case. Returns 0, or -ENFILE if the guest has too much open. */
+int fs_handle_add(struct fs_share *share, int fd, bool is_folder, uint64_t *ret);
+/* Returns 0, or -EBADF if there is none of this kind. */
+int fs_handle_get(struct fs_share *share, uint64_t id, bool is_folder, struct fs_handle **ret);
+void fs_handle_put(struct fs_share *share, struct fs_handle *handle);
+/* It is closed when nobody uses it any more. Returns 0 or -EBADF. */
+int fs_handle_close(struct fs_share *share, uint64_t id, bool is_folder);
+
+/* --- fs_share.c --- */
+
+/* Whether @name can be a file's in a folder: one component, and neither "." nor "..". */
+bool fs_name_is_valid(const char *name);
+
+/* Opens the file @name in @folder with @flags (O_CLOEXEC and O_NOFOLLOW are added): no link is
+ * followed, and nothing else left the folder. Returns a descriptor or -errno. */
+int fs_open_at(const struct fs_inode *folder, const char *name, int flags, mode_t mode);
+/* Opens what @inode stands for in earnest: of files and folders only; others are -ENXIO or -ELOOP.
+ * Returns a descriptor or -errno. */
+int fs_open_inode(const struct fs_share *share, const struct fs_inode *inode, int flags);
+/* O_PATH of what @fd has open. Returns a descriptor or -errno. */
+int fs_open_again(const struct fs_share *share, int fd);
+/* Looks @name up for the guest. Returns as fs_inode_adopt(), or -errno of the host. */
+int fs_lookup(struct fs_share *share, const struct fs_inode *folder, const char *name,
+              struct fs_inode **ret);
+
+/* Whether the file is hidden from the guest. */
+bool fs_is_hidden(const struct fs_share *share, uint64_t dev, uint64_t ino);
+/* The same of a name in a folder, whatever file it is of. */
+bool fs_name_is_hidden(const struct fs_share *share, const struct fs_inode *folder,
+                       const char *name);
+/* That nothing hidden is called @name, which is about to be made, replaced or removed. Returns 0 or
+ * -EACCES. */
+int fs_check_name(const struct fs_share *share, const struct fs_inode *folder, const char *name);
+
+/* Makes this thread create files as a user of the guest's, and itself again. Returns 0 or -EPERM.
+ */
+int fs_act_as(const struct fs_share *share, uid_t uid, gid_t gid);
+void fs_act_as_ourselves(const struct fs_share *share);
+
+/* "N", as openat(proc_fd) wants it, or with the whole path in front. */
+struct fs_proc_name {
+    char text[40];
+};
+struct fs_proc_name fs_proc_name(int fd);
+struct fs_proc_name fs_proc_path(int fd);
