@@ -12,7 +12,7 @@
 #include "virtio/block_backend.h"
 #include "virtio/net.h"
 
-enum { CONFIG_MAX_DISKS = 24, CONFIG_MAX_NETS = 8, CONFIG_NAME_MAX = 63 };
+enum { CONFIG_MAX_DISKS = 24, CONFIG_MAX_NETS = 8, CONFIG_MAX_VOLUMES = 16, CONFIG_NAME_MAX = 63 };
 
 /* TRANSPORT_AUTO: PCI, if the host gives the guest message-signalled interrupts. */
 enum transport { TRANSPORT_PCI, TRANSPORT_MMIO, TRANSPORT_AUTO };
@@ -45,6 +45,13 @@ struct net_config {
     unsigned queue_pairs;     /* 0: 1 */
 };
 
+/* A folder of the host, shared by virtio-fs. */
+struct volume_config {
+    char *path;
+    char *tag; /* what the guest mounts it by */
+    bool read_only;
+};
+
 /* CONSOLE_TAIL: its last lines are kept, to be shown if things go wrong. */
 enum console_kind { CONSOLE_NONE, CONSOLE_TTY, CONSOLE_FILE, CONSOLE_TAIL };
 
@@ -69,6 +76,8 @@ struct config {
     size_t disk_count;
     struct net_config nets[CONFIG_MAX_NETS];
     size_t net_count;
+    struct volume_config volumes[CONFIG_MAX_VOLUMES];
+    size_t volume_count;
     struct console_config console, serial; /* hvc0 and ttyS0 */
     bool has_rng;
     enum transport transport;

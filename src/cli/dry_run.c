@@ -70,6 +70,20 @@ static void print_nets(struct json *json, const struct config *config)
     json_end_array(json);
 }
 
+static void print_volumes(struct json *json, const struct config *config)
+{
+    json_begin_array(json, "volumes");
+    for (size_t i = 0; i < config->volume_count; i++) {
+        const struct volume_config *volume = &config->volumes[i];
+        json_begin_object(json, NULL);
+        json_text(json, "path", volume->path);
+        json_text(json, "tag", volume->tag);
+        json_bool(json, "readonly", volume->read_only);
+        json_end_object(json);
+    }
+    json_end_array(json);
+}
+
 static void print_console(struct json *json, const char *key, const struct console_config *console)
 {
     AUTO_FREE char *file = NULL;
@@ -143,6 +157,7 @@ void dry_run_print(const struct config *config)
     json_bool(&json, "dtb", config->dtb == DTB_ON);
     print_disks(&json, config);
     print_nets(&json, config);
+    print_volumes(&json, config);
     print_console(&json, "serial", &config->serial);
     print_console(&json, "console", &config->console);
     json_bool(&json, "rng", config->has_rng);

@@ -28,7 +28,7 @@ static const struct driver drivers[] = {
     { "EXT4_FS", "ext4", USEFUL, "root file systems of that kind" },
     { "DEVTMPFS", "devtmpfs", USEFUL, "/dev in the guest" },
     { "OVERLAY_FS", "overlay", USEFUL, "a writable layer over a read-only root" },
-    { "VIRTIO_FS", "virtiofs", USEFUL, "folders of the host" },
+    { "VIRTIO_FS", "virtiofs", USEFUL, "--volume (folders of the host)" },
     { "VIRTIO_VSOCKETS", "virtio_vsock", USEFUL, "sockets between host and guest" },
     { 0 },
 };

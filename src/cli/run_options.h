@@ -14,6 +14,7 @@ int option_unknown_key(const char *key, const char *const *keys, struct usage_er
 /* The sub-option queues=, of up to @max. @value: NULL if there is none. */
 int option_set_queues(unsigned *queues, const char *value, unsigned max, struct usage_error *error);
 
-/* --disk and --net; as struct option's set. */
+/* --disk, --net and --volume; as struct option's set. */
 int option_set_disk(void *target, const char *value, struct usage_error *error);
 int option_set_net(void *target, const char *value, struct usage_error *error);
+int option_set_volume(void *target, const char *value, struct usage_error *error);

@@ -295,6 +295,15 @@ static int try_net(const struct net_config *net)
     return -ENOENT;
 }
 
+static int try_volume(const struct volume_config *volume)
+{
+    struct fs_share *share = NULL;
+    int err = session_open_volume(volume, 1, &share);
+
+    fs_share_destroy(share);
+    return err;
+}
+
 int machine_try(const struct config *config)
 {
     int err = try_kernel(config);
@@ -303,5 +312,7 @@ int machine_try(const struct config *config)
         err = try_disk(&config->disks[i]);
     for (size_t i = 0; !err && i < config->net_count; i++)
         err = try_net(&config->nets[i]);
+    for (size_t i = 0; !err && i < config->volume_count; i++)
+        err = try_volume(&config->volumes[i]);
     return err;
 }

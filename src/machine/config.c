@@ -67,6 +67,10 @@ void config_fini(struct config *config)
     }
     for (size_t i = 0; i < config->net_count; i++)
         free(config->nets[i].target);
+    for (size_t i = 0; i < config->volume_count; i++) {
+        free(config->volumes[i].path);
+        free(config->volumes[i].tag);
+    }
     free(config->console.path);
     free(config->serial.path);
     free(config->name);
@@ -226,9 +230,24 @@ static int check_nets(struct config *config)
     return 0;
 }
 
+static int check_volumes(const struct config *config)
+{
+    for (size_t i = 0; i < config->volume_count; i++) {
+        const struct volume_config *volume = &config->volumes[i];
+        for (size_t j = 0; j < i; j++) {
+            if (strcmp(volume->tag, config->volumes[j].tag) != 0)
+                continue;
+            log_error("--volume=%s: the tag '%s' is given twice; choose another: HOST:TAG",
+                      volume->path, volume->tag);
+            return -EINVAL;
+        }
+    }
+    return 0;
+}
+
 size_t config_device_count(const struct config *config)
 {
-    return config->disk_count + config->net_count + config->has_rng +
+    return config->disk_count + config->net_count + config->volume_count + config->has_rng +
            (config->console.kind != CONSOLE_NONE) + (config->command != NULL);
 }
 
@@ -242,9 +261,9 @@ static int check_device_count(const struct config *config)
 
     if (count <= places)
         return 0;
-    log_error("%zu virtio devices (disks, network cards, rng, console): %s has room for %zu%s",
-              count, is_pci ? "PCI" : "virtio-mmio", places,
-              is_pci ? "" : "; --transport=pci has more");
+    log_error(
+        "%zu virtio devices (disks, network cards, volumes, rng, console): %s has room for %zu%s",
+        count, is_pci ? "PCI" : "virtio-mmio", places, is_pci ? "" : "; --transport=pci has more");
     return -EINVAL;
 }
 
@@ -291,6 +310,8 @@ int config_check(struct config *config)
         err = check_disks(config);
     if (!err)
         err = check_nets(config);
+    if (!err)
+        err = check_volumes(config);
     if (!err)
         err = check_device_count(config);
     if (!err)

@@ -17,6 +17,7 @@
 #include "machine_private.h"
 #include "mem/layout.h"
 #include "virtio/blk.h"
+#include "virtio/fs.h"
 #include "virtio/net.h"
 #include "virtio/rng.h"
 #include "virtio/transport.h"
@@ -229,6 +230,40 @@ static int add_nets(struct machine *machine)
     return err;
 }
 
+static int add_volume(struct machine *machine, size_t index)
+{
+    const struct volume_config *volume = &machine->config->volumes[index];
+    const unsigned default_max_queues = 4;
+    unsigned cpus = machine->config->cpu_count;
+    struct fs_params params = {
+        .mem = machine->mem,
+        .loop = machine->loop,
+        .share = machine->session->shares[index],
+        .tag = volume->tag,
+        .queue_count = cpus < default_max_queues ? cpus : default_max_queues,
+    };
+    struct virtio_dev *vdev;
+    AUTO_FREE char *name = NULL;
+
+    if (asprintf(&name, "volume '%s'", volume->path) < 0)
+        return log_errno(-ENOMEM, "volume '%s'", volume->path);
+    params.name = name;
+    int err = fs_create(&params, &vdev);
+
+    if (!err)
+        err = machine_place_virtio(machine, vdev);
+    return err ? log_errno(err, "%s", name) : 0;
+}
+
+static int add_volumes(struct machine *machine)
+{
+    int err = 0;
+
+    for (size_t i = 0; !err && i < machine->config->volume_count; i++)
+        err = add_volume(machine, i);
+    return err;
+}
+
 static int add_rng(struct machine *machine)
 {
     struct virtio_dev *vdev;
@@ -245,8 +280,8 @@ static int add_rng(struct machine *machine)
 /* Every kind of device, in the order it is built and numbered; each says why it failed. Disks come
  * before cards, so that a root disk is the first function on the bus whatever else there is. */
 static int (*const add_devices[])(struct machine *) = {
-    platform_add_chips, add_pci_host, add_serial,  add_disks,
-    add_nets,           add_rng,      add_console, add_command,
+    platform_add_chips, add_pci_host, add_serial,  add_disks,   add_nets,
+    add_volumes,        add_rng,      add_console, add_command,
 };
 
 /* --- the machine --- */

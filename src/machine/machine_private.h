@@ -26,6 +26,7 @@
 #include "mem/layout.h"
 #include "tail.h"
 #include "virtio/block_backend.h"
+#include "virtio/fs_share.h"
 #include "virtio/net_backend.h"
 #include "virtio/virtio_dev.h"
 
@@ -43,6 +44,7 @@ struct session {
     /* Owned, and lent to the devices of one machine after the other; by index in the config. */
     struct block_backend *disks[CONFIG_MAX_DISKS];
     struct net_backend *nets[CONFIG_MAX_NETS];
+    struct fs_share *shares[CONFIG_MAX_VOLUMES];
     struct boot_files boot_files;
     int dtb_fd; /* gets a copy of the device tree, once; -1: nobody does */
 };
@@ -60,6 +62,8 @@ uint64_t session_age_ns(const struct session *session);
 
 /* Opens a disk as every machine has it. Logs what is wrong. Returns 0 or -errno. */
 int session_open_disk(const struct disk_config *disk, struct block_backend **ret);
+/* The same of a folder, one of @count. */
+int session_open_volume(const struct volume_config *volume, size_t count, struct fs_share **ret);
 /* Opens what gets a copy of the device tree; -1: nothing. Logs. */
 int session_open_dtb(const struct config *config, int *ret);
 /* Opens kernel and initrd, or makes the initrd. Logs. The caller closes them, also after a failure.

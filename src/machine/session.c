@@ -30,7 +30,7 @@ uint64_t session_age_ns(const struct session *session)
     return now_ns() - session->launch_ns;
 }
 
-/* --- disks and networks --- */
+/* --- disks, networks and folders --- */
 
 int session_open_disk(const struct disk_config *disk, struct block_backend **ret)
 {
@@ -66,6 +66,18 @@ static int open_net(const struct net_config *net, struct net_backend **ret)
         return net_stream_connect(net->target, ret);
     }
     return -EINVAL;
+}
+
+int session_open_volume(const struct volume_config *volume, size_t count, struct fs_share **ret)
+{
+    const struct fs_share_params params = {
+        .path = volume->path,
+        .read_only = volume->read_only,
+        .cache = FS_CACHE_AUTO,
+        .share_count = (unsigned)count,
+    };
+
+    return fs_share_open(&params, ret);
 }
 
 /* What the user opened for us is not for the helpers that we start. */
@@ -143,6 +155,8 @@ int session_open(struct session *session)
         err = session_open_disk(&config->disks[i], &session->disks[i]);
     for (size_t i = 0; !err && i < config->net_count; i++)
         err = open_net(&config->nets[i], &session->nets[i]);
+    for (size_t i = 0; !err && i < config->volume_count; i++)
+        err = session_open_volume(&config->volumes[i], config->volume_count, &session->shares[i]);
     if (!err)
         err = session_open_boot_files(config, &session->boot_files);
     if (!err)
@@ -154,6 +168,8 @@ void session_close(struct session *session)
 {
     fd_close(&session->dtb_fd);
     boot_files_close(&session->boot_files);
+    for (size_t i = 0; i < CONFIG_MAX_VOLUMES; i++)
+        fs_share_destroy(session->shares[i]);
     for (size_t i = 0; i < CONFIG_MAX_NETS; i++)
         net_backend_destroy(session->nets[i]);
     for (size_t i = 0; i < CONFIG_MAX_DISKS; i++)
