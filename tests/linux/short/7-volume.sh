@@ -1,0 +1,212 @@
+# shellcheck shell=bash disable=SC2154,SC2034
+# virtio-fs under a stock kernel: both sides see the same files.
+
+_random_file() { # NAME MIB
+    dd if=/dev/urandom of="$1" bs=1M count="$2" 2>/dev/null
+}
+
+limits[a_folder_is_read_and_written]=400
+a_folder_is_read_and_written() {
+    mkdir shared
+    _random_file shared/down 100
+    guest <<'END'
+mount -t virtiofs shared /mnt || echo "mount failed"
+cd /mnt
+echo "down: $(sha256sum <down)"
+dd if=/dev/urandom of=up bs=1M count=100 2>/dev/null
+sync
+echo 3 >/proc/sys/vm/drop_caches
+echo "up: $(sha256sum <up)"
+echo "size: $(stat -c %s up)"
+END
+    launch -m 1G -v shared
+    expect_status 0
+    expect_console "^down: $(sha256sum <shared/down)"
+    expect_console "^up: $(sha256sum <shared/up)"
+    expect_console '^size: 104857600'
+}
+
+a_readonly_folder_refuses_changes() {
+    mkdir shared
+    echo content >shared/file
+    guest <<'END'
+mount -t virtiofs the-tag /mnt
+cat /mnt/file
+(echo x >/mnt/new) 2>&1
+(echo x >/mnt/file) 2>&1
+rm /mnt/file 2>&1
+mv /mnt/file /mnt/other 2>&1
+chmod 600 /mnt/file 2>&1
+ls /mnt | sed 's/^/left: /'
+END
+    launch -v shared:the-tag:ro
+    expect_status 0
+    expect_console '^content'
+    [[ $(grep -ac 'Read-only file system' console) -eq 5 ]] || {
+        show_vm
+        fail "not all changes were refused"
+    }
+    [[ $(ls shared) == file && $(<shared/file) == content ]] || fail "the folder has changed"
+}
+
+a_folder_of_10000_files_is_complete() {
+    mkdir -p shared/many
+    (cd shared/many && seq -f 'file-%05g' 10000 | xargs touch)
+    guest <<'END'
+mount -t virtiofs shared /mnt
+echo "listed: $(ls /mnt/many | wc -l) $(ls /mnt/many | sort | sha256sum)"
+echo "found: $(find /mnt/many -type f -size 0 | wc -l)"
+mkdir /mnt/made
+i=0
+while [ $i -lt 2000 ]; do : >/mnt/made/$i; i=$((i + 1)); done
+echo "made: $(ls /mnt/made | wc -l)"
+rm -r /mnt/many && echo "removed"
+END
+    local sum
+    sum=$(cd shared/many && printf '%s\n' * | LC_ALL=C sort | sha256sum)
+    ulimit -n "$(ulimit -Hn)"
+    launch -m 1G -v shared
+    expect_status 0
+    expect_console "^listed: 10000 $sum"
+    expect_console '^found: 10000'
+    expect_console '^made: 2000'
+    expect_console '^removed'
+    [[ ! -e shared/many && $(find shared/made -type f | wc -l) -eq 2000 ]] || fail "the host sees others"
+}
+
+names_links_holes_and_times_are_the_hosts() {
+    mkdir shared outside
+    echo secret >outside/secret
+    ln -s ../outside/secret shared/leads-out
+    ln -s "$PWD/outside" shared/leads-far
+    mkfifo shared/fifo
+    truncate -s 5G shared/large
+    printf 'end' >>shared/large
+    guest <<'END'
+mount -t virtiofs shared /mnt
+cd /mnt
+cat leads-out leads-far/secret 2>/dev/null || echo "links stay inside"
+echo "large: $(stat -c '%s %b' large) $(tail -c 3 large)"
+mkdir a b
+echo one >a/one && ln a/one b/two && echo "links: $(stat -c %h a/one)"
+mv a/one b/three && echo "renamed: $(cat b/three)"
+mv b c && ls c
+ln -s c/three link && cat link
+dd if=/dev/zero of=sparse bs=1 count=1 seek=100M 2>/dev/null
+echo "sparse: $(du -k sparse | cut -f 1)"
+chmod 4751 c/two && stat -c 'mode: %a' c/two
+touch -d '2001-02-03 04:05:06' c/two
+printf 'x' | dd of=over bs=1 seek=4 conv=notrunc 2>/dev/null
+for i in 1 2 3; do echo $i >>appended; done
+rm link && rmdir a
+END
+    launch -m 1G -v shared
+    expect_status 0
+    expect_console '^links stay inside'
+    expect_console '^large: 5368709123 [0-9] end'
+    expect_console '^links: 2'
+    expect_console '^renamed: one'
+    expect_console '^sparse: [0-9][^0-9]*$'
+    expect_console '^mode: 4751'
+    [[ $(<shared/c/three) == one && shared/c/three -ef shared/c/two ]] || fail "the hard link is lost"
+    [[ $(stat -c '%a %Y' shared/c/two) == '4751 981173106' ]] || fail "mode or time differ"
+    [[ $(stat -c %s shared/sparse) -eq 104857601 && $(du -k shared/sparse | cut -f 1) -lt 100 ]] ||
+        fail "the hole is gone"
+    [[ $(<shared/appended) == $'1\n2\n3' ]] || fail "what was appended differs"
+    [[ ! -e shared/a && ! -L shared/link ]] || fail "what was removed is there"
+}
+
+what_the_host_changes_the_guest_sees() {
+    mkdir shared
+    echo old >shared/edited
+    echo old >shared/replaced
+    guest <<'END'
+mount -t virtiofs shared /mnt
+cd /mnt
+cat edited replaced
+echo "ready" && read -r _ </dev/hvc0
+sleep 1.2
+echo "edited: $(cat edited)"
+echo "replaced: $(cat replaced)"
+echo "new: $(cat new)"
+[ -e gone ] || echo "gone is gone"
+END
+    touch shared/gone
+    mkfifo keys
+    exec 3<>keys
+    start -v shared --serial=file:serial --console=tty -a console=ttyS0 <keys
+    wait_for '^ready' 60 serial
+    echo much-newer >shared/edited
+    echo young >shared/temporary
+    mv shared/temporary shared/replaced
+    echo fresh >shared/new
+    rm shared/gone
+    echo go >&3
+    finish
+    exec 3>&-
+    expect_status 0
+    expect_console '^edited: much-newer' serial
+    expect_console '^replaced: young' serial
+    expect_console '^new: fresh' serial
+    expect_console '^gone is gone' serial
+}
+
+mapped_writes_verify() {
+    mkdir shared
+    guest "$FILES/programs-fio" <<'END'
+mount -t virtiofs shared /mnt
+mkdir -p /dev/shm /usr/share/fio
+mount -t tmpfs shm /dev/shm
+for engine in mmap psync; do
+    fio --name=v --directory=/mnt --rw=randwrite --bsrange=512-64k --ioengine=$engine --size=8M \
+        --verify=crc32c --verify_fatal=1 --do_verify=1 --output=/fio.log
+    status=$?
+    tail -n 20 /fio.log
+    echo "$engine: $status"
+done
+END
+    launch -m 1G -v shared
+    expect_status 0
+    expect_console '^mmap: 0'
+    expect_console '^psync: 0'
+}
+
+an_ordinary_user_shares_a_folder() {
+    mkdir shared run
+    echo mine >shared/file
+    chown -R 65534:65534 shared
+    guest <<'END'
+mount -t virtiofs shared /mnt
+cat /mnt/file
+echo theirs >/mnt/made
+mkdir /mnt/folder
+chown 1000 /mnt/made 2>/dev/null || echo "cannot give it away"
+stat -c 'owner: %u' /mnt/made
+END
+    chmod 755 . .. && chmod 666 /dev/kvm
+    : >result && chmod 666 result && chmod 777 .
+    status=0
+    setpriv --reuid 65534 --regid 65534 --clear-groups --bounding-set=-all --inh-caps=-all \
+        "$HUTCH" run -k "$kernel" -i "$initrd" -v shared </dev/null >console 2>log || status=$?
+    expect_status 0
+    expect_console '^mine'
+    expect_console '^owner: 65534'
+    expect_console '^cannot give it away'
+    [[ $(stat -c '%u %a' shared/made shared/folder) == $'65534 644\n65534 755' ]] ||
+        fail "not as the user's: $(stat -c '%u %a' shared/made shared/folder)"
+}
+
+a_mount_outlives_a_reboot() {
+    mkdir shared
+    guest <<'END'
+mount -t virtiofs shared /mnt
+echo boot >>/mnt/boots
+echo "boots: $(wc -l </mnt/boots)"
+[ "$(wc -l </mnt/boots)" -ge 2 ] || { sync; reboot -f; }
+umount /mnt && mount -t virtiofs shared /mnt && cat /mnt/boots
+END
+    launch -v shared
+    expect_status 0
+    expect_console '^boots: 2'
+    [[ $(<shared/boots) == $'boot\nboot' ]] || fail "the file differs"
+}
