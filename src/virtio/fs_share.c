@@ -229,8 +229,10 @@ void fs_act_as_ourselves(const struct fs_share *share)
 
 static size_t raise_fd_limit(void)
 {
+    const struct rlimit most = { FDS_MAX, FDS_MAX };
     struct rlimit limit;
 
+    (void)setrlimit(RLIMIT_NOFILE, &most); /* root may do that */
     if (getrlimit(RLIMIT_NOFILE, &limit))
         return FDS_MIN;
     rlim_t soft = limit.rlim_cur;
