@@ -2,7 +2,8 @@
 /* The modules of one kernel: which files to load for a driver, in which order, and their bytes.
  *
  * Reads what depmod wrote into a folder /lib/modules/RELEASE: modules.dep, modules.builtin,
- * modules.alias and modules.softdep. The folder is outside data: no path leads out of it by its
+ * modules.alias and modules.softdep; or, of a tree that a kernel was built in (it has a .config),
+ * modules.order and the modules themselves. The folder is outside data: no path leads out of it by its
  * name, and sizes, counts and depths are bounded. Nothing here logs. */
 #pragma once
 
@@ -16,7 +17,7 @@ enum { MODULE_SIZE_MAX = 64 << 20 }; /* of one, unpacked */
 /* What modules_want() found. */
 enum module_state { MODULE_PLANNED, MODULE_BUILT_IN };
 
-/* Reads the folder's indexes. Returns 0, -ENOENT if it has no modules.dep, or another -errno. */
+/* Reads the folder's indexes. Returns 0, -ENOENT if it has neither, or another -errno. */
 int modules_open(const char *folder, struct modules **ret);
 void modules_close(struct modules *modules); /* NULL is fine */
 

@@ -4,6 +4,10 @@
  * for line by line. What it needs is planned first, each as a module of its own, so every line of
  * modules.dep counts for its own module alone and the order within a line does not matter.
  *
+ * In a tree that a kernel was built in, modules.order stands in for modules.dep: what a module
+ * needs is then read from its own file, as depmod would, and an alias stands for the modules called
+ * so: that finds crc32c for ext4, but not all that Btrfs has a use for with other checksums.
+ *
  * Soft dependencies ("pre:") are planned if they are there: ext4 is of no use without crc32c, which
  * no symbol tells of. */
 #include "boot/modules.h"
@@ -21,6 +25,7 @@
 #include "host/fd.h"
 #include "unpack.h"
 
+enum { NEEDS_MAX = 4096 }; /* of what a module says of itself */
 enum { INDEX_SIZE_MAX = 16 << 20, DEPTH_MAX = 64, LOOK_UPS_MAX = 4096 };
 
 enum mark {
@@ -38,7 +43,8 @@ struct module {
 };
 
 struct modules {
-    int folder; /* -1: not open yet */
+    int folder;   /* -1: not open yet */
+    bool is_tree; /* of sources: only modules.order and modules.builtin are there */
     char *dep, *builtin, *alias, *softdep;
     struct module *table;
     size_t count, capacity;
@@ -132,8 +138,8 @@ static int add(struct modules *modules, const struct module *module)
     return 0;
 }
 
-/* Cuts the text into lines; each may be "PATH: NEEDED...", or, of what is built in, "PATH". Lines
- * that are neither are passed over. */
+/* Cuts the text into lines; each may be "PATH: NEEDED...", or, of what is built in or in a tree,
+ * "PATH". Lines that are neither are passed over. */
 static int add_lines(struct modules *modules, char *text, bool is_built_in)
 {
     char *rest = text;
@@ -144,7 +150,7 @@ static int add_lines(struct modules *modules, char *text, bool is_built_in)
         if (colon)
             *colon = '\0';
         struct module module = { line, colon ? colon + 1 : "", is_built_in, MARK_NEW };
-        if ((colon || is_built_in) && is_inside(line))
+        if ((colon || is_built_in || modules->is_tree) && is_inside(line))
             err = add(modules, &module);
     }
     return err;
@@ -176,14 +182,22 @@ static int read_index(const struct modules *modules, const char *name, char **re
     return 0;
 }
 
+static bool is_tree(int folder)
+{
+    return faccessat(folder, "modules.dep", F_OK, 0) && !faccessat(folder, ".config", F_OK, 0) &&
+           !faccessat(folder, "modules.order", F_OK, 0);
+}
+
 static int read_indexes(struct modules *modules, const char *folder)
 {
     modules->folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (modules->folder < 0)
         return -errno;
-    if (faccessat(modules->folder, "modules.dep", F_OK, 0))
+    modules->is_tree = is_tree(modules->folder);
+    if (!modules->is_tree && faccessat(modules->folder, "modules.dep", F_OK, 0))
         return -errno;
-    int err = read_index(modules, "modules.dep", &modules->dep);
+    int err =
+        read_index(modules, modules->is_tree ? "modules.order" : "modules.dep", &modules->dep);
     if (!err)
         err = read_index(modules, "modules.builtin", &modules->builtin);
     if (!err)
@@ -311,11 +325,65 @@ static int want_needed(struct modules *modules, const char *needs, unsigned dept
     return err < 0 ? err : 0;
 }
 
+/* What a module says of itself, NAME=TEXT between NULs, from *@at on: copies the text, and moves
+ * *@at behind it. False if there is no more, or it is too long. */
+static bool next_info(const char **at, const char *end, const char *name, char text[NEEDS_MAX])
+{
+    char key[32];
+    size_t key_len = (size_t)snprintf(key, sizeof(key), "%c%s=", 0, name);
+    const char *found = memmem(*at, (size_t)(end - *at), key, key_len);
+
+    if (!found)
+        return false;
+    found += key_len;
+    size_t len = strnlen(found, (size_t)(end - found));
+    if (len >= NEEDS_MAX)
+        return false;
+    memcpy(text, found, len);
+    text[len] = '\0';
+    *at = found + len;
+    return true;
+}
+
+/* As want_needed() and want_soft(), by a module's own words: "depends=a,b", "softdep=pre: c". */
+static int want_told(struct modules *modules, const char *data, size_t len, unsigned depth)
+{
+    AUTO_FREE char *text = malloc(NEEDS_MAX);
+    const char *at = data;
+    int err = 0;
+
+    if (!text)
+        return -ENOMEM;
+    if (next_info(&at, data + len, "depends", text)) {
+        for (char *comma = text; (comma = strchr(comma, ','));)
+            *comma = ' ';
+        err = want_needed(modules, text, depth);
+    }
+    at = data;
+    while (!err && next_info(&at, data + len, "softdep", text))
+        err = want_pre(modules, text, depth);
+    return err;
+}
+
+static int want_of_file(struct modules *modules, const char *path, unsigned depth)
+{
+    void *data;
+    size_t len;
+    int err = modules_read(modules, path, &data, &len);
+
+    if (err)
+        return err;
+    err = want_told(modules, data, len, depth);
+    modules_free(data);
+    return err;
+}
+
 static int plan(struct modules *modules, struct module *module, unsigned depth)
 {
     module->mark = MARK_PLANNING;
-    int err = want_needed(modules, module->needs, depth);
-    if (!err)
+    int err = modules->is_tree ? want_of_file(modules, module->path, depth)
+                               : want_needed(modules, module->needs, depth);
+    if (!err && !modules->is_tree)
         err = want_soft(modules, module->path, depth);
     if (!err)
         err = append(modules, module->path);
@@ -361,13 +429,48 @@ static int want_alias(struct modules *modules, const char *name, unsigned depth)
     return found;
 }
 
+/* Whether a module's name is @name, or that and the name of a variant: crc32c_generic. */
+static bool is_variant(const char *module, const char *name)
+{
+    while (name_char(*name) && name_char(*name) == name_char(*module)) {
+        name++;
+        module++;
+    }
+    return !name_char(*name) && (!name_char(*module) || name_char(*module) == '_');
+}
+
+/* As want_alias() in a tree, where nothing lists the aliases: those for algorithms ("crypto-NAME")
+ * and file systems ("fs-NAME") have the module's name in them. */
+static int want_tree_alias(struct modules *modules, const char *name, unsigned depth)
+{
+    bool is_crypto = !strncmp(name, "crypto-", 7), is_fs = !strncmp(name, "fs-", 3);
+    int found = -ENOENT;
+
+    name += is_crypto ? 7 : is_fs ? 3 : 0;
+    for (size_t i = 0; (is_crypto || is_fs) && *name && i < modules->count; i++) {
+        struct module *module = &modules->table[i];
+        const char *own = base_name(module->path);
+        if (is_crypto ? !is_variant(own, name) : compare_names(own, name) != 0)
+            continue;
+        int err = want_module(modules, module, depth);
+        if (err == -ENOMEM)
+            return err;
+        if (err >= 0 || found == -ENOENT)
+            found = err;
+    }
+    return found;
+}
+
 static int want(struct modules *modules, const char *name, unsigned depth)
 {
     struct module *module = find(modules, name);
 
     if (modules->look_ups++ >= LOOK_UPS_MAX)
         return -ELOOP;
-    return module ? want_module(modules, module, depth) : want_alias(modules, name, depth);
+    if (module)
+        return want_module(modules, module, depth);
+    return modules->is_tree ? want_tree_alias(modules, name, depth)
+                            : want_alias(modules, name, depth);
 }
 
 int modules_want(struct modules *modules, const char *name)
@@ -400,9 +503,21 @@ static int fill(int fd, size_t size, void *room, size_t *ret)
     return err;
 }
 
+/* Since Linux 6.3 modules.order names the object that a module is linked from. */
+static int open_module(const struct modules *modules, const char *path)
+{
+    char file[PATH_MAX + 1];
+    size_t len = strlen(path);
+    bool is_object = modules->is_tree && len > 2 && !strcmp(path + len - 2, ".o");
+
+    (void)snprintf(file, sizeof(file), "%.*s%s", (int)(is_object ? len - 2 : len), path,
+                   is_object ? ".ko" : "");
+    return openat(modules->folder, file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+}
+
 int modules_read(const struct modules *modules, const char *path, void **data, size_t *len)
 {
-    AUTO_CLOSE int fd = openat(modules->folder, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    AUTO_CLOSE int fd = open_module(modules, path);
     struct stat st;
 
     if (fd < 0 || fstat(fd, &st))

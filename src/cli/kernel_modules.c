@@ -7,6 +7,7 @@
  *   FOLDER/../usr/lib/modules/RELEASE
  *   TREE/lib/modules/RELEASE           of TREE/arch/x86/boot/bzImage, after `make modules_install
  *                                      INSTALL_MOD_PATH=.` there; or wherever INSTALL_MOD_PATH is
+ *   TREE                               itself, with its modules where they were built
  *   /lib/modules/RELEASE, /usr/lib/modules/RELEASE */
 #include "kernel_modules.h"
 
@@ -23,12 +24,18 @@
 #include "host/log.h"
 #include "kernel_config.h"
 
-static bool has_modules(const char *folder)
+static bool has_file(const char *folder, const char *name)
 {
     char path[PATH_MAX];
 
-    return snprintf(path, sizeof(path), "%s/modules.dep", folder) < (int)sizeof(path) &&
+    return snprintf(path, sizeof(path), "%s/%s", folder, name) < (int)sizeof(path) &&
            !access(path, R_OK);
+}
+
+static bool has_modules(const char *folder)
+{
+    return has_file(folder, "modules.dep") ||
+           (has_file(folder, "modules.order") && has_file(folder, ".config"));
 }
 
 /* Tries BASE/MIDDLE/RELEASE (or BASE itself, without the others). */
@@ -52,6 +59,7 @@ static bool try_all(const char *folder, const char *release, char **ret)
            try_folder(folder, "/../usr/lib/modules/", release, ret) ||
            try_folder(folder, "/../../../lib/modules/", release, ret) ||
            (installed && *installed && try_folder(installed, "/lib/modules/", release, ret)) ||
+           try_folder(folder, "/../../..", "", ret) ||
            try_folder("", "/lib/modules/", release, ret) ||
            try_folder("", "/usr/lib/modules/", release, ret);
 }
@@ -81,7 +89,7 @@ int kernel_modules_find(const char *path, char **ret)
     if (err != -ENOENT)
         return err ? log_errno(err, "kernel '%s'", path) : 0;
     log_error("kernel '%s': no modules of release %s: neither beside it nor in /lib/modules/%s is "
-              "there a modules.dep; install them (`make modules_install`), or take a kernel of "
+              "there a modules.dep; build them (`make modules`), or take a kernel of "
               "`hutch kernel pull`",
               path, release, release);
     return -ENOENT;

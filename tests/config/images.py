@@ -180,7 +180,11 @@ def module_folders():
                   folder + "kernel/virtio_blk.ko.xz": blk}
         files |= {f"{folder}kernel/{module}.ko": b"module"
                   for module in ("virtio", "virtio_pci", "virtio_mmio")}
-    return files
+    tree = {"built/.config": CONFIG % b"m", "built/modules.builtin": b"kernel/fs/ext4/ext4.ko\n",
+            "built/arch/x86/boot/bzImage": with_payload(b"?" * 64),
+            "built/modules.order": b"virtio_pci.o\nvirtio_blk.o\nvirtio.o\n"}
+    tree |= {f"built/{module}.ko": b"module\0depends=virtio\0" for module in ("virtio_pci", "virtio_blk")}
+    return files | tree | {"built/virtio.ko": b"module\0depends=\0"}
 
 
 class Folder:

@@ -263,6 +263,49 @@ static void packed_and_plain_files_are_read(void **state)
     modules_close(modules);
 }
 
+/* A module as a build leaves it: what it says of itself is between NULs. */
+static void write_module(const char *name, const char *depends, const char *softdep)
+{
+    char text[200];
+    int len = snprintf(text, sizeof(text), "\177ELF....%cdepends=%s%csoftdep=%s%cname=x", 0,
+                       depends, 0, softdep, 0);
+
+    write_file(name, text, (size_t)len);
+}
+
+static void the_modules_of_a_tree_tell_what_they_need(void **state)
+{
+    char path[PATH_MAX];
+    void *data;
+    size_t len;
+    (void)state;
+    (void)snprintf(path, sizeof(path), "%s/modules.dep", folder);
+    assert_int_equal(unlink(path), 0);
+    write_text(".config", "CONFIG_MODULES=y\n");
+    write_text("modules.order", "ext4.o\njbd2.ko\ncrc16.o\ncrc32c-intel.o\ncrc32c_generic.o\n"
+                                "crc32.o\nleft.o\nright.o\ngone.o\n../outside.o\n");
+    write_module("ext4.ko", "jbd2,crc16", "pre: crypto-crc32c");
+    write_module("jbd2.ko", "", "");
+    write_module("crc16.ko", "", "");
+    write_module("crc32.ko", "", "");
+    write_module("crc32c-intel.ko", "", "");
+    write_module("crc32c_generic.ko", "crc32", "");
+    write_module("left.ko", "right", "");
+    write_module("right.ko", "left", "");
+    struct modules *modules = open_modules();
+
+    assert_int_equal(modules_want(modules, "fs-ext4"), MODULE_PLANNED);
+    assert_string_equal(plan_text(modules),
+                        "jbd2.ko crc16.o crc32.o crc32c_generic.o crc32c-intel.o ext4.o");
+    assert_int_equal(modules_want(modules, "virtio_pci"), MODULE_BUILT_IN);
+    assert_int_equal(modules_want(modules, "left"), -ELOOP);
+    assert_int_equal(modules_want(modules, "gone"), -ENOENT);
+    assert_int_equal(modules_want(modules, "outside"), -ENOENT);
+    assert_int_equal(modules_read(modules, "crc16.o", &data, &len), 0);
+    modules_free(data);
+    modules_close(modules);
+}
+
 static void options_have_names(void **state)
 {
     (void)state;
@@ -347,6 +390,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_chain_without_an_end_is_given_up, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_folder_without_an_index_is_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(packed_and_plain_files_are_read, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_modules_of_a_tree_tell_what_they_need, set_up,
+                                        tear_down),
         cmocka_unit_test(options_have_names),
         cmocka_unit_test(kernels_of_debian_have_what_machines_need),
     };
