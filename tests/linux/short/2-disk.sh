@@ -68,6 +68,24 @@ an_automatic_initrd_of_packed_modules() {
     _auto_root_on_disk "$LINUX_FILES/package-13"
 }
 
+# As `make` leaves it, without modules_install: no modules.dep.
+an_automatic_initrd_of_a_tree_that_a_kernel_was_built_in() {
+    local package=$LINUX_FILES/package-generic modules image=arch/x86/boot/bzImage
+    [[ $(uname -m) == x86_64 ]] || image=arch/arm64/boot/Image
+    modules=$(echo "$package"/lib/modules/*)
+    mkdir -p "tree/${image%/*}"
+    cp -L "$package"/boot/vmlinuz-* "tree/$image"
+    cp "$package"/boot/config-* tree/.config
+    cp "$modules"/modules.{order,builtin} tree/
+    ln -s "$modules/kernel" tree/kernel
+    cp --sparse=always "$FILES/root.img" root.img
+    kernel=$PWD/tree
+    launch -i auto -d root.img -a root=/dev/vda
+    expect_status 0
+    expect_outcome poweroff
+    _compare_root root.img
+}
+
 # Copies what is needed of a package: the cache is root's.
 _copy_package() { # PACKAGE
     local modules here=$PWD
