@@ -37,6 +37,7 @@ void *malloc(size_t size)
     return is_to_fail() ? NULL : __libc_malloc(size);
 }
 
+/* NOLINTBEGIN(readability-inconsistent-declaration-parameter-name): the C library's are reserved */
 void *calloc(size_t count, size_t size)
 {
     return is_to_fail() ? NULL : __libc_calloc(count, size);
@@ -46,3 +47,4 @@ void *realloc(void *block, size_t size)
 {
     return is_to_fail() ? NULL : __libc_realloc(block, size);
 }
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */

@@ -107,13 +107,14 @@ static void assert_whole(const struct fixture *fixture)
 }
 
 static const enum unpack_format formats[] = { UNPACK_GZIP, UNPACK_XZ, UNPACK_ZSTD };
-#define FOR_EACH_FORMAT(at) for (const enum unpack_format *at = formats; at < formats + 3; at++)
+#define FOR_EACH_FORMAT                                                                            \
+    for (const enum unpack_format *format = formats; format < formats + 3; format++)
 
 static void what_was_packed_comes_back(void **state)
 {
     (void)state;
 
-    FOR_EACH_FORMAT(format)
+    FOR_EACH_FORMAT
     {
         struct fixture *fixture = fixture_create();
         enum unpack_format found;
@@ -132,7 +133,7 @@ static void nothing_packed_is_nothing_unpacked(void **state)
 {
     (void)state;
 
-    FOR_EACH_FORMAT(format)
+    FOR_EACH_FORMAT
     {
         struct fixture *fixture = fixture_create();
         pack(fixture, *format, 0, 0);
@@ -148,7 +149,7 @@ static void members_in_a_row_are_joined(void **state)
 {
     (void)state;
 
-    FOR_EACH_FORMAT(format)
+    FOR_EACH_FORMAT
     {
         struct fixture *fixture = fixture_create();
         pack(fixture, *format, 0, 100000);
@@ -182,7 +183,7 @@ static void other_bytes_behind_the_end_are_left_alone(void **state)
     static const char *const tails[] = { "\1", "\1\2\3", "\1\2\3\4", "a signature, say" };
     (void)state;
 
-    FOR_EACH_FORMAT(format)
+    FOR_EACH_FORMAT
     {
         for (size_t i = 0; i < sizeof(tails) / sizeof(tails[0]); i++) {
             struct fixture *fixture = fixture_create();
@@ -201,7 +202,7 @@ static void room_for_exactly_all_is_enough(void **state)
 {
     (void)state;
 
-    FOR_EACH_FORMAT(format)
+    FOR_EACH_FORMAT
     {
         struct fixture *fixture = fixture_create();
         pack(fixture, *format, 0, TEXT_SIZE);
@@ -217,7 +218,7 @@ static void one_byte_too_little_room_is_told(void **state)
 {
     (void)state;
 
-    FOR_EACH_FORMAT(format)
+    FOR_EACH_FORMAT
     {
         struct fixture *fixture = fixture_create();
         pack(fixture, *format, 0, 1000);
@@ -257,7 +258,7 @@ static void what_is_cut_off_anywhere_is_told(void **state)
 {
     (void)state;
 
-    FOR_EACH_FORMAT(format)
+    FOR_EACH_FORMAT
     {
         struct fixture *fixture = fixture_create();
         pack(fixture, *format, 0, 2000);
@@ -290,7 +291,7 @@ static void a_wrong_checksum_is_damage(void **state)
     static const size_t behind[] = { [UNPACK_GZIP] = 8, [UNPACK_XZ] = 28, [UNPACK_ZSTD] = 4 };
     (void)state;
 
-    FOR_EACH_FORMAT(format)
+    FOR_EACH_FORMAT
     {
         struct fixture *fixture = fixture_create();
         pack(fixture, *format, 0, TEXT_SIZE);
@@ -318,7 +319,7 @@ static void a_broken_beginning_is_damage(void **state)
 {
     (void)state;
 
-    FOR_EACH_FORMAT(format)
+    FOR_EACH_FORMAT
     {
         struct fixture *fixture = fixture_create();
         enum unpack_format found;

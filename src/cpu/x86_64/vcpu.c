@@ -193,7 +193,9 @@ bool arch_vcpu_decode_exit(struct vcpu *vcpu, struct vcpu_exit *exit)
 
 bool arch_vcpu_explain_exit(const struct vcpu *vcpu, char *buf, size_t size)
 {
-    (void)vcpu, (void)buf, (void)size;
+    (void)vcpu;
+    if (size > 0)
+        buf[0] = '\0';
     return false;
 }
 
