@@ -10,7 +10,8 @@ struct initrd_auto {
     const char *modules_folder; /* of that kernel */
     const char *cmdline;        /* has root=, and maybe rootfstype= */
     bool by_pci;                /* how the disk is found */
+    const char *cache_folder;   /* where one of packed modules is kept; NULL: nowhere */
 };
 
-/* Makes it. Logs what is wrong. Returns 0 or -errno; *@ret is a memory file, the caller's. */
+/* Makes it. Logs what is wrong. Returns 0 or -errno; *@ret is a file, the caller's. */
 int initrd_auto_build(const struct initrd_auto *in, int *ret);

@@ -3,10 +3,11 @@
  *
  * Reads what depmod wrote into a folder /lib/modules/RELEASE: modules.dep, modules.builtin,
  * modules.alias and modules.softdep; or, of a tree that a kernel was built in (it has a .config),
- * modules.order and the modules themselves. The folder is outside data: no path leads out of it by its
- * name, and sizes, counts and depths are bounded. Nothing here logs. */
+ * modules.order and the modules themselves. The folder is outside data: no path leads out of it by
+ * its name, and sizes, counts and depths are bounded. Nothing here logs. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,6 +34,10 @@ int modules_want(struct modules *modules, const char *name);
 /* The plan: paths below the folder, in the order of loading; valid until the next modules_want().
  * Returns how many there are. */
 size_t modules_plan(const struct modules *modules, const char *const **ret);
+
+/* Adds what tells the plan's files from others to @key: paths, sizes, times of change
+ * (initramfs_cache_key()). *@packed says whether any is packed. Returns 0 or -errno. */
+int modules_identify(const struct modules *modules, uint64_t *key, bool *packed);
 
 /* Reads a module of the plan and unpacks it (.ko.gz, .ko.xz, .ko.zst). On success *@data has
  * @len bytes, which modules_free() gives back. Returns 0 or -errno, as unpack(). */

@@ -12,6 +12,7 @@
 
 #include "boot/init_programs.h"
 #include "boot/initramfs.h"
+#include "boot/initramfs_cache.h"
 #include "boot/modules.h"
 #include "host/fd.h"
 #include "host/log.h"
@@ -190,6 +191,38 @@ static int build(const struct initrd_auto *in, const struct modules *modules, co
     return err ? log_errno(err, "initrd 'auto': modules in '%s'", in->modules_folder) : 0;
 }
 
+/* All that the archive is made of. False if it is not worth keeping: to read plain modules takes no
+ * longer than to read the archive. */
+static bool identify(const struct initrd_auto *in, const struct modules *modules,
+                     const char *stages, size_t stages_len, uint64_t *key)
+{
+    static const char version[] = HUTCH_VERSION;
+    bool is_packed = false;
+
+    *key = initramfs_cache_key(0, version, sizeof(version));
+    *key = initramfs_cache_key(*key, disk_init_bytes, disk_init_len);
+    *key = initramfs_cache_key(*key, in->modules_folder, strlen(in->modules_folder) + 1);
+    *key = initramfs_cache_key(*key, stages, stages_len);
+    return in->cache_folder && !modules_identify(modules, key, &is_packed) && is_packed;
+}
+
+/* A cache that does not work costs time, and nothing else. */
+static int find_or_build(const struct initrd_auto *in, const struct modules *modules,
+                         const char *stages, size_t stages_len, int *ret)
+{
+    uint64_t key;
+
+    if (!identify(in, modules, stages, stages_len, &key))
+        return build(in, modules, stages, stages_len, ret);
+    if (!initramfs_cache_find(in->cache_folder, key, ret))
+        return 0;
+    int err = build(in, modules, stages, stages_len, ret);
+    int store_err = err ? 0 : initramfs_cache_store(in->cache_folder, key, *ret);
+    if (store_err)
+        log_debug("'%s': %s", in->cache_folder, strerror(-store_err));
+    return err;
+}
+
 static int plan_and_build(const struct initrd_auto *in, struct modules *modules, int *ret)
 {
     AUTO_FREE char *stages = NULL;
@@ -201,7 +234,7 @@ static int plan_and_build(const struct initrd_auto *in, struct modules *modules,
     int err = plan_all(in, modules, out);
     if (fclose(out) && !err)
         err = log_errno(-ENOMEM, "initrd 'auto'");
-    return err ? err : build(in, modules, stages, len, ret);
+    return err ? err : find_or_build(in, modules, stages, len, ret);
 }
 
 int initrd_auto_build(const struct initrd_auto *in, int *ret)

@@ -34,7 +34,7 @@ static const char *find_home(void)
     return user && *user->pw_dir ? user->pw_dir : NULL;
 }
 
-int kernel_cache_folder(char **ret)
+static int cache_folder(const char *name, char **ret)
 {
     const char *cache = getenv("XDG_CACHE_HOME");
     bool is_named = cache && *cache;
@@ -43,10 +43,20 @@ int kernel_cache_folder(char **ret)
 
     if (!base)
         return -ENOENT;
-    if (asprintf(&path, "%s%s/hutch/kernels", base, is_named ? "" : "/.cache") < 0)
+    if (asprintf(&path, "%s%s/hutch/%s", base, is_named ? "" : "/.cache", name) < 0)
         return -ENOMEM;
     *ret = path;
     return 0;
+}
+
+int kernel_cache_folder(char **ret)
+{
+    return cache_folder("kernels", ret);
+}
+
+int initrd_cache_folder(char **ret)
+{
+    return cache_folder("initramfs", ret);
 }
 
 /* @name: the release that the file or folder is called by, for an image that tells none. */

@@ -25,3 +25,5 @@ void kernel_list_fini(struct kernel_list *list);
  * knows it, in this order. Returns 0, -ENOENT if there is none of these, or -ENOMEM; *@ret is the
  * caller's to free. */
 int kernel_cache_folder(char **ret);
+/* The same for the initial RAM disks that are kept there. */
+int initrd_cache_folder(char **ret);

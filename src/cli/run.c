@@ -11,6 +11,7 @@
 #include "host/fd.h"
 #include "host/log.h"
 #include "kernel_check.h"
+#include "kernel_find.h"
 #include "kernel_modules.h"
 #include "kernel_resolve.h"
 #include "machine/check.h"
@@ -47,6 +48,8 @@ static int run(struct config *config)
         err = kernel_resolve(&config->kernel);
     if (!err && config->initrd_auto)
         err = kernel_modules_find(config->kernel, &config->modules_folder);
+    if (!err && config->initrd_auto)
+        (void)initrd_cache_folder(&config->cache_folder); /* without one, it is made anew */
     /* Also of a machine that is not to be: the result tells that, and must do no harm. */
     if (machine_check_result(config))
         return STATUS_TOOL_ERROR;

@@ -77,6 +77,7 @@ void config_fini(struct config *config)
     free(config->kernel);
     free(config->initrd);
     free(config->modules_folder);
+    free(config->cache_folder);
     free(config->append);
     free(config->cmdline);
     free(config->dtb_path);

@@ -109,7 +109,6 @@ int session_open_dtb(const struct config *config, int *ret)
     return 0;
 }
 
-/* The initrd is made anew for every machine, which takes some milliseconds. */
 int session_open_boot_files(const struct config *config, struct boot_files *ret)
 {
     AUTO_FREE char *cmdline = config->initrd_auto ? config_cmdline(config) : NULL;
@@ -124,6 +123,7 @@ int session_open_boot_files(const struct config *config, struct boot_files *ret)
         .modules_folder = config->modules_folder,
         .cmdline = cmdline,
         .by_pci = config->transport != TRANSPORT_MMIO,
+        .cache_folder = config->cache_folder,
     };
     err = initrd_auto_build(&params, &ret->initrd_fd);
     if (!err)

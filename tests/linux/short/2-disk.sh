@@ -65,7 +65,11 @@ an_automatic_initrd_over_mmio_with_the_kind_named() {
 
 an_automatic_initrd_of_packed_modules() {
     [[ -d $LINUX_FILES/package-13 ]] || skip "no kernel of Debian 13 could be had"
+    export XDG_CACHE_HOME=$PWD/cache
     _auto_root_on_disk "$LINUX_FILES/package-13"
+    [[ $(find cache -name '*.cpio' | wc -l) -eq 1 ]] || fail "the initrd was not kept"
+    _auto_root_on_disk "$LINUX_FILES/package-13" # with the one that was kept
+    [[ $(find cache -name '*.cpio' | wc -l) -eq 1 ]] || fail "the initrd was made anew"
 }
 
 # As `make` leaves it, without modules_install: no modules.dep.

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Initial RAM disks in a folder: found again by their keys, and never too many or too old. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "boot/initramfs_cache.h"
+#include "host/fd.h"
+#include "scratch.h"
+
+static char folder[64], cache[80];
+
+static int set_up(void **state)
+{
+    (void)state;
+    (void)snprintf(folder, sizeof(folder), "/tmp/hutch-cache.XXXXXX");
+    assert_non_null(scratch_make(folder));
+    (void)snprintf(cache, sizeof(cache), "%s/hutch/initramfs", folder);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    scratch_remove(folder);
+    return 0;
+}
+
+static void store(uint64_t key, const char *text)
+{
+    AUTO_CLOSE int fd = memfd_create("archive", MFD_CLOEXEC);
+
+    assert_true(fd >= 0);
+    assert_int_equal(fd_write_full(fd, text, strlen(text)), 0);
+    assert_int_equal(initramfs_cache_store(cache, key, fd), 0);
+}
+
+static int find(uint64_t key)
+{
+    AUTO_CLOSE int fd = -1;
+
+    return initramfs_cache_find(cache, key, &fd);
+}
+
+static void path_of(uint64_t key, char path[PATH_MAX])
+{
+    (void)snprintf(path, PATH_MAX, "%s/%016jx.cpio", cache, (uintmax_t)key);
+}
+
+/* Makes one as if it had been used so long ago. */
+static void make_old(uint64_t key, time_t age_s)
+{
+    const struct timespec times[2] = { { time(NULL) - age_s, 0 }, { time(NULL) - age_s, 0 } };
+    char path[PATH_MAX];
+
+    path_of(key, path);
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+static void what_is_stored_is_found_by_its_key_alone(void **state)
+{
+    char text[8] = { 0 };
+    AUTO_CLOSE int fd = -1;
+    (void)state;
+    assert_int_equal(find(1), -ENOENT);
+
+    store(1, "one");
+    store(2, "two");
+
+    assert_int_equal(initramfs_cache_find(cache, 1, &fd), 0);
+    assert_int_equal(fd_pread_full(fd, text, 3, 0), 0);
+    assert_string_equal(text, "one");
+    assert_int_equal(find(3), -ENOENT);
+}
+
+static void a_key_depends_on_every_byte_and_their_order(void **state)
+{
+    uint64_t ab = initramfs_cache_key(initramfs_cache_key(0, "a", 1), "b", 1);
+    (void)state;
+
+    assert_true(ab == initramfs_cache_key(0, "ab", 2));
+    assert_true(ab != initramfs_cache_key(0, "ba", 2));
+    assert_true(initramfs_cache_key(0, "a", 1) != initramfs_cache_key(0, "a\0", 2));
+}
+
+static void the_one_that_was_not_used_for_longest_makes_room(void **state)
+{
+    (void)state;
+    for (uint64_t key = 1; key <= INITRAMFS_CACHE_MAX; key++) {
+        store(key, "x");
+        make_old(key, 1000 - (time_t)key);
+    }
+    assert_int_equal(find(1), 0); /* which uses it */
+
+    store(100, "y");
+
+    assert_int_equal(find(1), 0);
+    assert_int_equal(find(2), -ENOENT);
+    assert_int_equal(find(3), 0);
+    assert_int_equal(find(100), 0);
+}
+
+static void old_ones_and_leftovers_go_and_other_files_stay(void **state)
+{
+    char leftover[PATH_MAX], other[PATH_MAX];
+    (void)state;
+    store(1, "x");
+    make_old(1, (INITRAMFS_CACHE_DAYS + 1) * 24 * 3600);
+    store(2, "x");
+    (void)snprintf(leftover, sizeof(leftover), "%s/.new.abcdef", cache);
+    (void)snprintf(other, sizeof(other), "%s/notes", cache);
+    const struct timespec times[2] = { { 1000, 0 }, { 1000, 0 } };
+    const char *const names[] = { leftover, other };
+    for (size_t i = 0; i < 2; i++) {
+        AUTO_CLOSE int fd = open(names[i], O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        assert_true(fd >= 0);
+        assert_int_equal(futimens(fd, times), 0);
+    }
+
+    store(3, "x");
+
+    assert_int_equal(find(1), -ENOENT);
+    assert_int_equal(find(2), 0);
+    assert_int_equal(access(leftover, F_OK), -1);
+    assert_int_equal(access(other, F_OK), 0);
+}
+
+static void links_and_empty_files_are_not_taken(void **state)
+{
+    char path[PATH_MAX], target[PATH_MAX];
+    (void)state;
+    store(1, "x");
+    path_of(1, target);
+    path_of(2, path);
+    assert_int_equal(symlink(target, path), 0);
+    path_of(3, path);
+    AUTO_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+
+    assert_true(find(2) < 0);
+    assert_int_equal(find(3), -ENOENT);
+}
+
+static void a_folder_that_cannot_be_made_is_told(void **state)
+{
+    AUTO_CLOSE int fd = memfd_create("archive", MFD_CLOEXEC);
+    (void)state;
+
+    assert_int_equal(initramfs_cache_store("/proc/nowhere/initramfs", 1, fd), -ENOENT);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(what_is_stored_is_found_by_its_key_alone, set_up,
+                                        tear_down),
+        cmocka_unit_test(a_key_depends_on_every_byte_and_their_order),
+        cmocka_unit_test_setup_teardown(the_one_that_was_not_used_for_longest_makes_room, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(old_ones_and_leftovers_go_and_other_files_stay, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(links_and_empty_files_are_not_taken, set_up, tear_down),
+        cmocka_unit_test(a_folder_that_cannot_be_made_is_told),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
