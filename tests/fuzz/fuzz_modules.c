@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Any bytes as the indexes of a folder of modules, apart by NULs, the first the names that are
- * wanted; and the same bytes as a module's file, packed or not. */
+ * wanted; and the same bytes as a module's file, packed or not. If they begin with a 'T', the
+ * folder is a tree that a kernel was built in. */
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -17,8 +19,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static char folder[] = "/tmp/hutch-fuzz-modules.XXXXXX";
 static int folder_fd = -1;
-static const char *const files[] = { "modules.dep", "modules.builtin", "modules.alias",
-                                     "modules.softdep", "a.ko" };
+static const char *const files[] = { "modules.dep",   "modules.builtin",
+                                     "modules.alias", "modules.softdep",
+                                     "a.ko",          "modules.order",
+                                     ".config" };
 enum { FILE_COUNT = sizeof(files) / sizeof(files[0]) };
 
 static void remove_folder(void)
@@ -94,10 +98,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (folder_fd < 0)
         make_folder();
     write_file("a.ko", data, size);
+    bool is_tree = size > 0 && data[0] == 'T';
+    for (size_t i = 0; i < FILE_COUNT; i++) {
+        if (strcmp(files[i], "a.ko") != 0)
+            (void)unlinkat(folder_fd, files[i], 0);
+    }
+    if (is_tree)
+        write_file(".config", data, 0);
     char *names = next_part(&data, &size);
     for (size_t i = 0; i < 4; i++) {
         char *part = next_part(&data, &size);
-        write_file(files[i], (const uint8_t *)part, strlen(part));
+        write_file(is_tree && i == 0 ? "modules.order" : files[i], (const uint8_t *)part,
+                   strlen(part));
         free(part);
     }
     if (modules_open(folder, &modules) == 0) {
