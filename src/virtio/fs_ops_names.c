@@ -11,6 +11,10 @@
 #include "fs_fuse.h"
 #include "host/fd.h"
 
+#ifndef RENAME_NOREPLACE
+#include <linux/fs.h> /* musl */
+#endif
+
 enum { MODE_BITS = 07777, DAY_SECONDS = 24 * 3600 };
 
 /* --- what is told of a file --- */
