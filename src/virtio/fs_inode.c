@@ -6,10 +6,15 @@
  * with two names is one to the guest, too. It goes when the guest has forgotten it as often as it
  * was told of it (FUSE counts), and no request uses it any more.
  *
- * Every inode keeps a descriptor open. That makes it safe (what was looked up is what is used) and
- * right (its number cannot become another file's), and costs what the limit of open files allows:
- * beyond that the guest gets ENFILE. To open inodes again, by file handle or by name, would need
- * CAP_DAC_READ_SEARCH or be wrong after a rename. */
+ * Every inode keeps a descriptor open, as far as the limit of open files allows: that makes it safe
+ * (what was looked up is what is used) and right (its number cannot become another file's). Beyond
+ * the limit, one that nobody uses is closed, after a look that its name still leads to it, and
+ * opened again by that name when it is needed: it must be the same file then, to the time of its
+ * birth. Before the guest moves or removes a name, what is there is opened (fs_inode_revive()), and
+ * stays so until it is looked up under another name. If the host moves a file that is closed, the
+ * guest's kernel gets ESTALE, and looks the name up anew. (File handles would know better, and need
+ * CAP_DAC_READ_SEARCH.) Folders in which the guest knows something stay open, so opening again
+ * takes one step; if there are too many of those, the guest gets ENFILE. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -20,7 +25,11 @@
 #include "fs_tree.h"
 #include "host/fd.h"
 
-enum { TABLE_MIN = 64 };
+enum {
+    TABLE_MIN = 64,
+    INODES_MAX = 1024 * 1024, /* that the guest knows, each of some 200 bytes */
+    SEARCH_MAX = 4096,        /* inodes looked at to find one that can be closed */
+};
 
 /* --- numbers --- */
 
@@ -117,14 +126,26 @@ static void grow_buckets(struct fs_share *share)
     free(old);
 }
 
+static bool is_same_file(const struct fs_inode *a, const struct fs_inode *b)
+{
+    return a->ino == b->ino && a->dev == b->dev && a->mount_id == b->mount_id &&
+           a->birth == b->birth && a->type == b->type;
+}
+
 static struct fs_inode *find(const struct fs_share *share, const struct fs_inode *like)
 {
     struct fs_inode *inode = share->buckets[bucket_of(share, like)];
 
-    while (inode && (inode->ino != like->ino || inode->dev != like->dev ||
-                     inode->mount_id != like->mount_id))
+    while (inode && !is_same_file(inode, like))
         inode = inode->next;
     return inode;
+}
+
+static void close_inode(struct fs_share *share, struct fs_inode *inode)
+{
+    if (inode->fd >= 0)
+        share->fd_count--;
+    fd_close(&inode->fd);
 }
 
 static void drop_inode(struct fs_share *share, struct fs_inode *inode)
@@ -136,29 +157,144 @@ static void drop_inode(struct fs_share *share, struct fs_inode *inode)
     *at = inode->next;
     table_remove(&share->inodes, inode->id);
     share->inode_count--;
-    share->fd_count--;
-    fd_close(&inode->fd);
+    close_inode(share, inode);
+    free(inode->name);
     free(inode);
 }
 
+/* Also the folders above that were there for nothing else. */
 static void drop_if_unused(struct fs_share *share, struct fs_inode *inode)
 {
-    if (inode->uses == 0 && inode->lookups == 0 && !inode->is_pinned && inode->id != FS_ROOT_ID)
+    while (inode && inode->uses == 0 && inode->lookups == 0 && inode->children == 0 &&
+           !inode->is_pinned && inode->id != FS_ROOT_ID) {
+        struct fs_inode *parent = inode->parent;
+
         drop_inode(share, inode);
+        if (parent)
+            parent->children--;
+        inode = parent;
+    }
+}
+
+/* --- closing and opening again; with the lock held --- */
+
+/* Says what @fd is of. */
+static int identify(int fd, struct fs_inode *inode)
+{
+    struct statx stx;
+
+    if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW,
+                STATX_TYPE | STATX_INO | STATX_MNT_ID | STATX_BTIME, &stx) < 0)
+        return -errno;
+    *inode = (struct fs_inode){
+        .dev = (uint64_t)stx.stx_dev_major << 32 | stx.stx_dev_minor,
+        .ino = stx.stx_ino,
+        .mount_id = stx.stx_mask & STATX_MNT_ID ? stx.stx_mnt_id : 0,
+        .birth = (uint64_t)stx.stx_btime.tv_sec << 30 | stx.stx_btime.tv_nsec,
+        .type = stx.stx_mode & S_IFMT,
+        .fd = fd,
+    };
+    return 0;
+}
+
+/* Opens what is where the inode was last found. Returns a descriptor, or -ESTALE if that is another
+ * file, or -errno. */
+static int open_by_name(const struct fs_inode *inode)
+{
+    if (!inode->name)
+        return -ESTALE;
+    AUTO_CLOSE int fd = fs_open_at(inode->parent, inode->name, O_PATH, 0);
+    struct fs_inode found;
+    int err = fd < 0 ? fd : identify(fd, &found);
+
+    if (err)
+        return err == -ENOENT ? -ESTALE : err;
+    return is_same_file(inode, &found) ? take_fd(&fd) : -ESTALE;
+}
+
+static void forget_name(struct fs_share *share, struct fs_inode *inode)
+{
+    struct fs_inode *parent = inode->parent;
+
+    free(inode->name);
+    inode->name = NULL;
+    inode->parent = NULL;
+    if (parent) {
+        parent->children--;
+        drop_if_unused(share, parent);
+    }
+}
+
+/* Notes where the inode was found. */
+static void note_name(struct fs_share *share, struct fs_inode *inode, struct fs_inode *parent,
+                      const char *name)
+{
+    if (!parent || parent == inode || (inode->parent == parent && !strcmp(inode->name, name)))
+        return;
+    forget_name(share, inode);
+    inode->name = strdup(name);
+    if (!inode->name)
+        return;
+    inode->parent = parent;
+    parent->children++;
+}
+
+/* Whether it was open, and could be closed. */
+static bool try_to_close(struct fs_share *share, struct fs_inode *inode)
+{
+    if (inode->fd < 0 || inode->uses || inode->children || inode->is_pinned || !inode->name)
+        return false;
+    int fd = open_by_name(inode);
+    if (fd < 0) {
+        forget_name(share, inode);
+        return false;
+    }
+    fd_close(&fd);
+    close_inode(share, inode);
+    share->has_closed = true;
+    return true;
+}
+
+/* Makes room for one more descriptor. Returns 0 or -ENFILE. */
+static int make_room(struct fs_share *share)
+{
+    for (unsigned i = 0; share->fd_count >= share->fd_max; i++) {
+        if (i == SEARCH_MAX || i > share->inodes.size)
+            return -ENFILE;
+        share->hand = (share->hand + 1) % share->inodes.size;
+        struct fs_inode *inode = share->inodes.slots[share->hand];
+        if (inode)
+            (void)try_to_close(share, inode);
+    }
+    return 0;
+}
+
+/* For one that is in use from now on. */
+static int reopen(struct fs_share *share, struct fs_inode *inode)
+{
+    if (inode->fd >= 0)
+        return 0;
+    int err = make_room(share);
+    int fd = err ? err : open_by_name(inode);
+    if (fd < 0)
+        return fd;
+    inode->fd = fd;
+    share->fd_count++;
+    return 0;
 }
 
 /* A copy of *@like for the table, which owns its descriptor from then on. */
 static int add_inode(struct fs_share *share, const struct fs_inode *like, struct fs_inode **ret)
 {
-    if (share->fd_count >= share->fd_max)
-        return -ENFILE;
+    int err = share->inode_count < INODES_MAX ? make_room(share) : -ENFILE;
 
+    if (err)
+        return err;
     struct fs_inode *inode = malloc(sizeof(*inode));
-
     if (!inode)
         return -ENOMEM;
     *inode = *like;
-    int err = table_add(&share->inodes, inode, &inode->id);
+    err = table_add(&share->inodes, inode, &inode->id);
     if (err) {
         free(inode);
         return err;
@@ -174,24 +310,6 @@ static int add_inode(struct fs_share *share, const struct fs_inode *like, struct
 
 /* --- inodes --- */
 
-/* Says what @fd is of. */
-static int identify(int fd, struct fs_inode *inode)
-{
-    struct statx stx;
-
-    if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW,
-                STATX_TYPE | STATX_INO | STATX_MNT_ID, &stx) < 0)
-        return -errno;
-    *inode = (struct fs_inode){
-        .dev = (uint64_t)stx.stx_dev_major << 32 | stx.stx_dev_minor,
-        .ino = stx.stx_ino,
-        .mount_id = stx.stx_mask & STATX_MNT_ID ? stx.stx_mnt_id : 0,
-        .type = stx.stx_mode & S_IFMT,
-        .fd = fd,
-    };
-    return 0;
-}
-
 int fs_inode_get(struct fs_share *share, uint64_t id, struct fs_inode **ret)
 {
     pthread_mutex_lock(&share->lock);
@@ -199,11 +317,12 @@ int fs_inode_get(struct fs_share *share, uint64_t id, struct fs_inode **ret)
     /* One that is only still in use is forgotten already. */
     if (inode && id != FS_ROOT_ID && inode->lookups == 0 && !inode->is_pinned)
         inode = NULL;
-    if (inode)
+    int err = inode ? reopen(share, inode) : -ESTALE;
+    if (!err)
         inode->uses++;
     pthread_mutex_unlock(&share->lock);
-    if (!inode)
-        return -ESTALE;
+    if (err)
+        return err;
     *ret = inode;
     return 0;
 }
@@ -218,7 +337,31 @@ void fs_inode_put(struct fs_share *share, struct fs_inode *inode)
     pthread_mutex_unlock(&share->lock);
 }
 
-int fs_inode_adopt(struct fs_share *share, int fd, struct fs_inode **ret)
+/* The inode that @fd is of, open; *@fd is taken if it is needed. With the lock held. */
+static int find_or_add(struct fs_share *share, const struct fs_inode *like, int *fd,
+                       struct fs_inode **ret)
+{
+    struct fs_inode *inode = find(share, like);
+    int err = 0;
+
+    if (!inode)
+        err = add_inode(share, like, &inode);
+    else if (inode->fd < 0)
+        err = make_room(share);
+    if (err)
+        return err;
+    if (inode->fd < 0) {
+        inode->fd = *fd;
+        share->fd_count++;
+    }
+    if (inode->fd == *fd)
+        (void)take_fd(fd);
+    *ret = inode;
+    return 0;
+}
+
+int fs_inode_adopt(struct fs_share *share, int fd, struct fs_inode *parent, const char *name,
+                   struct fs_inode **ret)
 {
     AUTO_CLOSE int own = fd;
     struct fs_inode like;
@@ -229,20 +372,40 @@ int fs_inode_adopt(struct fs_share *share, int fd, struct fs_inode **ret)
     if (fs_is_hidden(share, like.dev, like.ino))
         return -ENOENT;
     pthread_mutex_lock(&share->lock);
-    struct fs_inode *inode = find(share, &like);
-    if (!inode)
-        err = add_inode(share, &like, &inode);
+    struct fs_inode *inode;
+    err = find_or_add(share, &like, &own, &inode);
     if (!err) {
-        if (inode->fd == own)
-            (void)take_fd(&own);
         inode->lookups++;
         inode->uses++;
+        note_name(share, inode, parent, name);
     }
     pthread_mutex_unlock(&share->lock);
     if (err)
         return err;
     *ret = inode;
     return 0;
+}
+
+void fs_inode_revive(struct fs_share *share, const struct fs_inode *folder, const char *name)
+{
+    struct fs_inode like, *inode;
+
+    pthread_mutex_lock(&share->lock);
+    bool has_closed = share->has_closed;
+    pthread_mutex_unlock(&share->lock);
+    if (!has_closed)
+        return;
+    AUTO_CLOSE int fd = fs_open_at(folder, name, O_PATH, 0);
+    if (fd < 0 || identify(fd, &like))
+        return;
+    pthread_mutex_lock(&share->lock);
+    inode = find(share, &like);
+    if (inode && inode->fd < 0 && !make_room(share)) {
+        inode->fd = take_fd(&fd);
+        share->fd_count++;
+        forget_name(share, inode); /* it is not closed again until it is found anew */
+    }
+    pthread_mutex_unlock(&share->lock);
 }
 
 void fs_inode_forget(struct fs_share *share, uint64_t id, uint64_t count)
@@ -301,9 +464,9 @@ static void drop_handle(struct fs_share *share, struct fs_handle *handle)
 /* With the lock held. */
 static int add_handle(struct fs_share *share, struct fs_handle *handle)
 {
-    if (share->fd_count >= share->fd_max)
-        return -ENFILE;
-    int err = table_add(&share->handles, handle, &handle->id);
+    int err = make_room(share);
+    if (!err)
+        err = table_add(&share->handles, handle, &handle->id);
     if (!err)
         share->fd_count++;
     return err;
@@ -414,9 +577,15 @@ void fs_forget_all(struct fs_share *share)
         if (inode) {
             inode->lookups = 0;
             inode->is_pinned = inode->has_stamp = false;
-            drop_if_unused(share, inode);
+            /* Without a look at who is whose parent: after renames two may be each other's. */
+            free(inode->name);
+            inode->name = NULL;
+            inode->parent = NULL;
+            inode->children = 0;
         }
     }
+    for (uint32_t i = 0; i < share->inodes.size; i++)
+        drop_if_unused(share, share->inodes.slots[i]);
     pthread_mutex_unlock(&share->lock);
 }
 

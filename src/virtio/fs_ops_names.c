@@ -195,12 +195,14 @@ int fs_op_link(struct fs_call *call)
 }
 
 /* Answers with the file that @fd has open, and a handle of it. */
-static int reply_created(struct fs_call *call, int fd)
+static int reply_created(struct fs_call *call, int fd, const char *name)
 {
     AUTO_CLOSE int own = fd;
     struct fs_inode *inode;
     int path_fd = fs_open_again(call->share, fd);
-    int err = path_fd < 0 ? path_fd : fs_inode_adopt(call->share, path_fd, &inode);
+    int err = path_fd < 0
+                  ? path_fd
+                  : fs_inode_adopt(call->share, path_fd, name ? call->inode : NULL, name, &inode);
 
     if (err)
         return err;
@@ -224,7 +226,7 @@ static int open_existing(struct fs_call *call, int flags)
     int fd = S_ISDIR(inode->type) ? -EISDIR : fs_open_inode(call->share, inode, flags);
     fs_inode_forget(call->share, inode->id, 1);
     fs_inode_put(call->share, inode);
-    return fd < 0 ? fd : reply_created(call, fd);
+    return fd < 0 ? fd : reply_created(call, fd, NULL);
 }
 
 int fs_op_create(struct fs_call *call)
@@ -239,7 +241,7 @@ int fs_op_create(struct fs_call *call)
                         in->mode & MODE_BITS);
     fs_act_as_ourselves(call->share);
     if (fd >= 0)
-        return reply_created(call, fd);
+        return reply_created(call, fd, call->name[0]);
     return fd == -EEXIST && !(in->flags & O_EXCL) ? open_existing(call, flags) : fd;
 }
 
@@ -256,7 +258,7 @@ int fs_op_tmpfile(struct fs_call *call)
     int fd = fs_open_at(call->inode, ".", flags | O_TMPFILE | (int)(in->flags & O_EXCL),
                         in->mode & MODE_BITS);
     fs_act_as_ourselves(call->share);
-    return fd < 0 ? fd : reply_created(call, fd);
+    return fd < 0 ? fd : reply_created(call, fd, NULL);
 }
 
 /* --- moving and removing --- */
@@ -265,6 +267,8 @@ static int remove_name(struct fs_call *call, int flags)
 {
     int err = fs_check_name(call->share, call->inode, call->name[0]);
 
+    if (!err)
+        fs_inode_revive(call->share, call->inode, call->name[0]);
     if (!err && unlinkat(call->inode->fd, call->name[0], flags))
         err = -errno;
     return err;
@@ -290,6 +294,10 @@ static int rename_to(struct fs_call *call, uint64_t folder_id, uint32_t flags)
     err = fs_check_name(call->share, call->inode, call->name[0]);
     if (!err)
         err = fs_check_name(call->share, folder, call->name[1]);
+    if (!err) {
+        fs_inode_revive(call->share, call->inode, call->name[0]);
+        fs_inode_revive(call->share, folder, call->name[1]);
+    }
     if (!err && syscall(SYS_renameat2, call->inode->fd, call->name[0], folder->fd, call->name[1],
                         flags) < 0)
         err = -errno;

@@ -107,13 +107,13 @@ int fs_open_again(const struct fs_share *share, int fd)
     return again < 0 ? -errno : again;
 }
 
-int fs_lookup(struct fs_share *share, const struct fs_inode *folder, const char *name,
+int fs_lookup(struct fs_share *share, struct fs_inode *folder, const char *name,
               struct fs_inode **ret)
 {
     if (fs_name_is_hidden(share, folder, name))
         return -ENOENT;
     int fd = fs_open_at(folder, name, O_PATH, 0);
-    return fd < 0 ? fd : fs_inode_adopt(share, fd, ret);
+    return fd < 0 ? fd : fs_inode_adopt(share, fd, folder, name, ret);
 }
 
 /* --- what is hidden --- */

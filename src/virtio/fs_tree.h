@@ -25,17 +25,20 @@ struct fs_stamp {
     uint32_t mtime_nsec, ctime_nsec;
 };
 
-/* A file of the host that the guest knows. As long as it is open its number is not given to
- * another file. */
+/* A file of the host that the guest knows. */
 struct fs_inode {
     uint64_t id; /* the guest's word for it */
-    uint64_t dev, ino, mount_id;
-    int fd;      /* O_PATH */
+    uint64_t dev, ino, mount_id, birth;
     mode_t type; /* S_IFMT */
+    int fd;      /* O_PATH; -1: closed, which none in use is */
     /* Under the share's lock: */
     uint64_t lookups; /* how often the guest was told of it, less what it forgot */
     unsigned uses;
     bool is_pinned; /* stays until the guest forgets everything */
+    /* Where it was last found, to be opened again; NULL if that is not known. */
+    struct fs_inode *parent;
+    char *name;
+    unsigned children; /* whose parent it is; it stays, and stays open, for them */
     bool has_stamp;
     struct fs_stamp stamp; /* when it was last opened */
     struct fs_inode *next; /* in the same bucket */
@@ -79,7 +82,9 @@ struct fs_share {
     struct fs_table inodes, handles;
     struct fs_inode **buckets;
     size_t bucket_count, inode_count;
-    size_t fd_count, fd_max;
+    size_t fd_count, fd_max; /* of inodes and handles */
+    uint32_t hand;           /* the inode that is asked first when there are too many */
+    bool has_closed;         /* some inode ever was closed */
 };
 
 /* --- fs_inode.c --- */
@@ -90,13 +95,19 @@ void fs_inodes_fini(struct fs_share *share);
 /* The guest knows nothing any more but the root. */
 void fs_forget_all(struct fs_share *share);
 
-/* Returns 0, or -ESTALE if the guest was told of no such number. */
+/* Returns 0, or -ESTALE if the guest was told of no such number, or the host moved or removed the
+ * file while it was closed; -ENFILE. */
 int fs_inode_get(struct fs_share *share, uint64_t id, struct fs_inode **ret);
 /* NULL is fine. */
 void fs_inode_put(struct fs_share *share, struct fs_inode *inode);
 /* Finds or makes the inode that @fd (O_PATH; taken over in any case) is of, and counts a lookup of
- * the guest's. Returns 0, -ENOENT if it is hidden, -ENFILE if the guest knows too many. */
-int fs_inode_adopt(struct fs_share *share, int fd, struct fs_inode **ret);
+ * the guest's. @parent, @name: where it is, or NULL. Returns 0, -ENOENT if it is hidden, -ENFILE if
+ * the guest knows too many. */
+int fs_inode_adopt(struct fs_share *share, int fd, struct fs_inode *parent, const char *name,
+                   struct fs_inode **ret);
+/* The file at @name is about to be moved or removed: if its inode is closed it could not be found
+ * any more, so it is opened. */
+void fs_inode_revive(struct fs_share *share, const struct fs_inode *folder, const char *name);
 /* The guest forgets @count lookups. */
 void fs_inode_forget(struct fs_share *share, uint64_t id, uint64_t count);
 /* It stays until fs_forget_all(). */
@@ -126,7 +137,7 @@ int fs_open_inode(const struct fs_share *share, const struct fs_inode *inode, in
 /* O_PATH of what @fd has open. Returns a descriptor or -errno. */
 int fs_open_again(const struct fs_share *share, int fd);
 /* Looks @name up for the guest. Returns as fs_inode_adopt(), or -errno of the host. */
-int fs_lookup(struct fs_share *share, const struct fs_inode *folder, const char *name,
+int fs_lookup(struct fs_share *share, struct fs_inode *folder, const char *name,
               struct fs_inode **ret);
 
 /* Whether the file is hidden from the guest. */

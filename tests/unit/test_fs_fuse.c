@@ -607,6 +607,7 @@ static void threads_may_use_and_forget_the_same_files(void **state)
     }
     struct rig *rig = rig_start(&writable);
     unsigned before = count_open_files();
+    rig->fuse.share->fd_max = 9; /* so that some are closed and opened again */
     for (unsigned i = 0; i < 3; i++) {
         lookers[i] = (struct looker){ rig, i + 1 };
         assert_int_equal(pthread_create(&threads[i], NULL, look, &lookers[i]), 0);
@@ -647,19 +648,133 @@ static void short_and_odd_messages_are_refused(void **state)
     rig_stop(rig);
 }
 
-static void the_guest_knows_no_more_files_than_the_limit_allows(void **state)
+/* --- more files than may be open --- */
+
+enum { MANY = 100, FEW = 10 };
+
+static int get_attr(struct rig *rig, uint64_t node)
+{
+    struct fuse_getattr_in in = { 0 };
+
+    return rig_send(rig, FUSE_GETATTR, node, &in, sizeof(in), NULL, 0);
+}
+
+/* A share that may have FEW files open, whose guest knows MANY. */
+static struct rig *start_with_many(uint64_t nodes[MANY])
+{
+    char name[32];
+    struct rig *rig = rig_start(&writable);
+
+    rig->fuse.share->fd_max = FEW;
+    for (int i = 0; i < MANY; i++) {
+        (void)snprintf(name, sizeof(name), "root/file-%d", i);
+        rig_write_file(name, name);
+        nodes[i] = rig_find(rig, 1, name + 5);
+    }
+    return rig;
+}
+
+static void the_guest_may_know_more_files_than_are_open(void **state)
 {
     (void)state;
-    rig_write_file("root/a", "");
-    rig_write_file("root/b", "");
-    struct rig *rig = rig_start(&writable);
-    uint64_t node = 0, handle = 0;
+    uint64_t nodes[MANY], handles[FEW] = { 0 };
+    unsigned before = count_open_files(), found;
+    struct rig *rig = start_with_many(nodes);
+    int opened = 0;
 
-    rig->fuse.share->fd_max = 2; /* the root and one more */
-    node = rig_find(rig, 1, "a");
-    assert_int_equal(rig_find(rig, 1, "a"), node);
-    assert_int_equal(rig_lookup(rig, 1, "b", NULL), -ENFILE);
-    assert_int_equal(rig_open(rig, node, O_RDONLY, &handle), -ENFILE);
+    assert_true(count_open_files() <= before + FEW + 3);
+    for (int i = 0; i < MANY; i++) {
+        assert_int_equal(get_attr(rig, nodes[i]), 0);
+        for (int j = 0; j < i; j++)
+            assert_true(nodes[i] != nodes[j]);
+    }
+    while (opened < FEW && !rig_open(rig, nodes[opened * 7], O_RDONLY, &handles[opened]))
+        opened++;
+    assert_int_equal(opened, FEW - 2); /* beside the root, and what is being opened */
+    for (int i = 0; i < opened; i++) {
+        char name[32];
+        int len = snprintf(name, sizeof(name), "root/file-%d", i * 7);
+        assert_int_equal(rig_read(rig, nodes[i * 7], handles[i], 0, 100), len);
+        assert_memory_equal(rig_reply(rig), name, (size_t)len);
+    }
+    assert_int_equal(rig_open(rig, nodes[0], O_RDONLY, &handles[0]), -ENFILE);
+    assert_int_equal(rig_init_session(rig, FUSE_KERNEL_MINOR_VERSION), 0);
+    assert_int_equal(rig->fuse.share->fd_count, 1);
+    assert_int_equal(rig_list(rig, 1, true, "file-99", &found), MANY + 2);
+    assert_true(count_open_files() <= before + FEW + 3);
+    rig_stop(rig);
+    assert_int_equal(count_open_files(), before);
+}
+
+static void a_closed_file_that_the_guest_moves_or_removes_is_found(void **state)
+{
+    (void)state;
+    uint64_t nodes[MANY], folder = 0;
+    struct rig *rig = start_with_many(nodes);
+
+    assert_int_equal(rig_mkdir(rig, 1, "folder", &folder), 0);
+    assert_int_equal(rig_rename(rig, 1, "file-3", folder, "moved", 0), 0);
+    assert_int_equal(rig_send_name(rig, FUSE_UNLINK, 1, NULL, 0, "file-4"), 0);
+    assert_int_equal(rig_rename(rig, 1, "folder", 1, "file-dir", 0), 0);
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(get_attr(rig, nodes[i]), 0);
+    assert_int_equal(get_attr(rig, nodes[4]), 0);
+    assert_int_equal(((const struct fuse_attr_out *)rig_reply(rig))->attr.nlink, 0);
+    assert_int_equal(rig_find(rig, folder, "moved"), nodes[3]);
+    for (int i = 5; i < MANY; i++)
+        assert_int_equal(get_attr(rig, nodes[i]), 0);
+    assert_int_equal(get_attr(rig, nodes[3]), 0);
+    rig_stop(rig);
+}
+
+static void another_file_of_a_closed_ones_name_is_not_taken_for_it(void **state)
+{
+    (void)state;
+    uint64_t nodes[MANY], node;
+    struct rig *rig = start_with_many(nodes);
+
+    rig_write_file("secret", "secret");
+    rig_write_file("root/new", "new");
+    assert_int_equal(rename(rig_path("root/new"), rig_path("root/file-0")), 0);
+    assert_int_equal(unlink(rig_path("root/file-1")), 0);
+    assert_int_equal(symlink("../secret", rig_path("root/file-1")), 0);
+    assert_int_equal(get_attr(rig, nodes[0]), -ESTALE);
+    assert_int_equal(get_attr(rig, nodes[1]), -ESTALE);
+    node = rig_find(rig, 1, "file-0");
+    assert_true(node != nodes[0]);
+    assert_int_equal(get_attr(rig, node), 0);
+    rig_stop(rig);
+}
+
+static void folders_that_were_each_others_parents_are_forgotten(void **state)
+{
+    (void)state;
+    uint64_t a = 0, b = 0;
+    unsigned before = count_open_files();
+    struct rig *rig = rig_start(&writable);
+
+    assert_int_equal(rig_mkdir(rig, 1, "a", &a), 0);
+    assert_int_equal(rig_mkdir(rig, a, "b", &b), 0);
+    assert_int_equal(rig_rename(rig, a, "b", 1, "b", 0), 0);
+    assert_int_equal(rig_rename(rig, 1, "a", b, "a", 0), 0);
+    assert_int_equal(rig_find(rig, b, "a"), a);
+    assert_int_equal(rig_send(rig, FUSE_DESTROY, 0, NULL, 0, NULL, 0), 0);
+    assert_int_equal(rig->fuse.share->inode_count, 1);
+    rig_stop(rig);
+    assert_int_equal(count_open_files(), before);
+}
+
+static void folders_that_are_known_stay_open_up_to_the_limit(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_start(&writable);
+    uint64_t node = 1;
+    int depth = 0;
+
+    rig->fuse.share->fd_max = FEW;
+    while (depth < MANY && !rig_mkdir(rig, node, "d", &node))
+        depth++;
+    assert_int_equal(depth, FEW - 1);
     rig_stop(rig);
 }
 
@@ -690,7 +805,11 @@ int main(void)
         FS_TEST(a_link_swapped_in_during_lookups_never_leads_out),
         FS_TEST(threads_may_use_and_forget_the_same_files),
         FS_TEST(short_and_odd_messages_are_refused),
-        FS_TEST(the_guest_knows_no_more_files_than_the_limit_allows),
+        FS_TEST(the_guest_may_know_more_files_than_are_open),
+        FS_TEST(a_closed_file_that_the_guest_moves_or_removes_is_found),
+        FS_TEST(another_file_of_a_closed_ones_name_is_not_taken_for_it),
+        FS_TEST(folders_that_were_each_others_parents_are_forgotten),
+        FS_TEST(folders_that_are_known_stay_open_up_to_the_limit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

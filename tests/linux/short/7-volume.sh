@@ -173,7 +173,8 @@ END
 }
 
 an_ordinary_user_shares_a_folder() {
-    mkdir shared run
+    mkdir -p shared/many run
+    (cd shared/many && seq 600 | xargs touch)
     echo mine >shared/file
     chown -R 65534:65534 shared
     guest <<'END'
@@ -183,14 +184,19 @@ echo theirs >/mnt/made
 mkdir /mnt/folder
 chown 1000 /mnt/made 2>/dev/null || echo "cannot give it away"
 stat -c 'owner: %u' /mnt/made
+echo "listed: $(ls -l /mnt/many | grep -c 65534)"
+echo "again: $(find /mnt/many -type f -size 0 | wc -l)"
 END
     chmod 755 . .. && chmod 666 /dev/kvm
     : >result && chmod 666 result && chmod 777 .
     status=0
+    ulimit -n 400 # of which some are for other things
     setpriv --reuid 65534 --regid 65534 --clear-groups --bounding-set=-all --inh-caps=-all \
         "$HUTCH" run -k "$kernel" -i "$initrd" -v shared </dev/null >console 2>log || status=$?
     expect_status 0
     expect_console '^mine'
+    expect_console '^listed: 600'
+    expect_console '^again: 600'
     expect_console '^owner: 65534'
     expect_console '^cannot give it away'
     [[ $(stat -c '%u %a' shared/made shared/folder) == $'65534 644\n65534 755' ]] ||
