@@ -25,6 +25,7 @@ enum {
     CHOICE_READ_ONLY = 1,
     CHOICE_CACHE = 2, /* and 4 */
     CHOICE_NO_INIT = 8,
+    CHOICE_FEW_OPEN = 16, /* so that files are closed and opened again */
     FILE_MAX = 1024 * 1024,
     ROOM_UNIT = 64,
 };
@@ -188,6 +189,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     params.read_only = choices & CHOICE_READ_ONLY;
     params.cache = (enum fs_cache)(choices / CHOICE_CACHE % 4 % 3);
     check(!fs_share_open(&params, &fuse.share), "the folder");
+    if (choices & CHOICE_FEW_OPEN)
+        fuse.share->fd_max = 3;
     if (!(choices & CHOICE_NO_INIT))
         send_init(&fuse, &call);
     for (unsigned count = 0; count < 64 && size >= sizeof(shape); count++) {
