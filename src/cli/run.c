@@ -11,6 +11,7 @@
 #include "host/fd.h"
 #include "host/log.h"
 #include "kernel_check.h"
+#include "kernel_config.h"
 #include "kernel_find.h"
 #include "kernel_modules.h"
 #include "kernel_resolve.h"
@@ -39,6 +40,18 @@ static int prepare(const struct config *config)
     return err;
 }
 
+/* The folder of the kernel's modules: for -i auto it must be there. */
+static int find_modules(struct config *config)
+{
+    char release[KERNEL_RELEASE_LEN];
+
+    if (config->initrd_auto)
+        return kernel_modules_find(config->kernel, &config->modules_folder);
+    if (config->command && !kernel_release_read(config->kernel, release))
+        (void)kernel_modules_look(config->kernel, release, &config->modules_folder);
+    return 0;
+}
+
 static int run(struct config *config)
 {
     struct outcome outcome = { .kind = OUTCOME_TOOL_ERROR };
@@ -46,8 +59,8 @@ static int run(struct config *config)
     int err = config_check(config);
     if (!err)
         err = kernel_resolve(&config->kernel);
-    if (!err && config->initrd_auto)
-        err = kernel_modules_find(config->kernel, &config->modules_folder);
+    if (!err)
+        err = find_modules(config);
     if (!err && config->initrd_auto)
         (void)initrd_cache_folder(&config->cache_folder); /* without one, it is made anew */
     /* Also of a machine that is not to be: the result tells that, and must do no harm. */

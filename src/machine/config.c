@@ -156,8 +156,8 @@ static int check_command(struct config *config)
     if (!config->command)
         return 0;
     if (config->root != ROOT_NONE || !config->initrd) {
-        log_error("a COMMAND ('%s') needs --root=none and an initial RAM disk of yours whose /init "
-                  "is hutch's agent: `hutch help run` has more",
+        log_error("a COMMAND ('%s') needs --root=none and an initial RAM disk of yours (-i FILE) "
+                  "that has it",
                   config->command[0]);
         return -EINVAL;
     }

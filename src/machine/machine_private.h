@@ -70,6 +70,10 @@ int session_open_dtb(const struct config *config, int *ret);
  */
 int session_open_boot_files(const struct config *config, struct boot_files *ret);
 
+/* Replaces the user's initial RAM disk by one that has the agent as well. Logs. Returns 0 or
+ * -errno. In initrd_agent.c. */
+int session_add_agent(const struct config *config, int *initrd_fd);
+
 enum console_index { CONSOLE_SERIAL, CONSOLE_VIRTIO };
 
 /* --- irq.c: how devices reach the guest --- */

@@ -114,6 +114,8 @@ int session_open_boot_files(const struct config *config, struct boot_files *ret)
     AUTO_FREE char *cmdline = config->initrd_auto ? config_cmdline(config) : NULL;
     int err = boot_files_open(config->kernel, config->initrd, ret);
 
+    if (!err && config->command)
+        return session_add_agent(config, &ret->initrd_fd);
     if (err || !config->initrd_auto)
         return err;
     if (!cmdline)

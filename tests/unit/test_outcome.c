@@ -48,6 +48,10 @@ static const struct {
     { { OUTCOME_DEBUG_EXIT, 16, 0 }, 33, "exit" },
     { { OUTCOME_DEBUG_EXIT, 0xffffffff, 0 }, 255, "exit" },
     { { OUTCOME_STOPPED, SIGTERM, 0 }, 143, "signal" },
+    { { OUTCOME_EXIT, 7, 0 }, 7, "exit" },
+    { { OUTCOME_SIGNAL, SIGKILL, 0 }, 137, "signal" },
+    { { OUTCOME_NOT_STARTED, 127, 0 }, 127, "tool-error" },
+    { { OUTCOME_BOOT_FAILURE, 0, 0 }, 123, "boot-failure" },
     { { OUTCOME_STOPPED, 0, 0 }, 130, "signal" }, /* the escape key */
 };
 
