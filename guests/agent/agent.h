@@ -18,7 +18,7 @@ int machine_open_port(void);
 /* The kernel's log from here on, or -1. */
 int machine_open_log(void);
 _Noreturn void machine_power_off(void);
-/* A line into the kernel's log, and so onto the console. */
+/* A line onto the console. */
 void machine_say(const char *const *parts);
 #define SAY(...) machine_say((const char *const[]){ __VA_ARGS__, NULL })
 
