@@ -338,7 +338,7 @@ static void plan_real(const char *path)
     };
     struct modules *modules;
     const char *const *plan;
-    print_message("%s\n", path);
+    print_message("# %s\n", path);
     assert_int_equal(modules_open(path, &modules), 0);
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
