@@ -10,6 +10,6 @@ lab_modules=(virtio_pci virtio_console 9pnet_virtio 9p overlay irqbypass ccp kvm
 # Without the last two, a lab of two CPUs hangs in soft lockups after a few guests.
 lab_module_options='kvm-amd.ko npt=1 vgif=0 vls=0'
 lab_console=ttyS0
-# A busy host must not look like broken timers: the kernel would panic at its start, or take a slower clock.
-lab_append='mitigations=off no_timer_check tsc=reliable'
+# A busy host must not look like broken timers: the kernel would panic at its start.
+lab_append='mitigations=off no_timer_check'
 lab_qemu=(qemu-system-x86_64 -M q35 -cpu "${LABCPU:-max}" -vga none)
