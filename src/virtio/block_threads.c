@@ -15,12 +15,12 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 
 #include "host/fd.h"
 #include "host/loop.h"
+#include "host/thread.h"
 
 enum { THREAD_MAX = 8, STACK_SIZE = 256 * 1024 };
 
@@ -100,26 +100,13 @@ static void *worker(void *ctx)
 /* Returns 0 or -errno. With the lock held. */
 static int start_thread(struct block_threads *threads)
 {
-    static const int own_faults[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP };
-    pthread_attr_t attr;
-    sigset_t blocked, before;
-    int err = pthread_attr_init(&attr);
+    int err = thread_start(&threads->threads[threads->thread_count], STACK_SIZE, worker, threads);
 
-    if (err)
-        return -err;
-    sigfillset(&blocked);
-    for (unsigned i = 0; i < sizeof(own_faults) / sizeof(own_faults[0]); i++)
-        sigdelset(&blocked, own_faults[i]);
-    (void)pthread_attr_setstacksize(&attr, STACK_SIZE);
-    pthread_sigmask(SIG_BLOCK, &blocked, &before);
-    err = pthread_create(&threads->threads[threads->thread_count], &attr, worker, threads);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
     if (!err) {
         threads->thread_count++;
         threads->idle_count++;
     }
-    return -err;
+    return err;
 }
 
 void block_threads_submit(struct block_threads *threads, struct block_request *request)

@@ -22,7 +22,6 @@
 #include <linux/virtio_fs.h>
 #include <linux/virtio_ids.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -30,6 +29,7 @@
 #include "devices/device.h"
 #include "fs_fuse.h"
 #include "host/log.h"
+#include "host/thread.h"
 
 enum {
     QUEUE_SIZE = 128,       /* a message of FS_DATA_PAGES fits */
@@ -122,26 +122,12 @@ static void *work(void *ctx)
     return NULL;
 }
 
-/* Signals are for the main thread, but for those that a thread causes itself. */
 static int start_worker(struct fs_worker *worker)
 {
-    static const int own_faults[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP };
-    pthread_attr_t attr;
-    sigset_t blocked, before;
-    int err = pthread_attr_init(&attr);
+    int err = thread_start(&worker->thread, STACK_SIZE, work, worker);
 
-    if (err)
-        return -err;
-    sigfillset(&blocked);
-    for (unsigned i = 0; i < sizeof(own_faults) / sizeof(own_faults[0]); i++)
-        sigdelset(&blocked, own_faults[i]);
-    (void)pthread_attr_setstacksize(&attr, STACK_SIZE);
-    pthread_sigmask(SIG_BLOCK, &blocked, &before);
-    err = pthread_create(&worker->thread, &attr, work, worker);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
     worker->is_started = !err;
-    return -err;
+    return err;
 }
 
 static void stop_workers(struct fs *fs)
