@@ -66,6 +66,8 @@ uint64_t fs_valid_seconds(const struct fs_share *share);
 /* A file that was just created or found is opened for the guest: adds a fuse_open_out. Takes @fd
  * over in any case. */
 int fs_reply_open(struct fs_call *call, struct fs_inode *inode, int fd);
+/* Brings what was written by way of a handle, of a folder or not, to the disk: FSYNC, FSYNCDIR. */
+int fs_sync_handle(struct fs_call *call, bool is_folder);
 /* What of the guest's flags is for the host's open(). */
 int fs_open_flags(uint32_t guest_flags);
 

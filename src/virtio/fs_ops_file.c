@@ -107,11 +107,11 @@ int fs_op_flush(struct fs_call *call)
     return err;
 }
 
-int fs_op_fsync(struct fs_call *call)
+int fs_sync_handle(struct fs_call *call, bool is_folder)
 {
     const struct fuse_fsync_in *in = call->arg;
     struct fs_handle *handle;
-    int err = fs_handle_get(call->share, in->fh, false, &handle);
+    int err = fs_handle_get(call->share, in->fh, is_folder, &handle);
 
     if (err)
         return err;
@@ -120,6 +120,11 @@ int fs_op_fsync(struct fs_call *call)
         err = -errno;
     fs_handle_put(call->share, handle);
     return err;
+}
+
+int fs_op_fsync(struct fs_call *call)
+{
+    return fs_sync_handle(call, false);
 }
 
 /* --- reading and writing --- */

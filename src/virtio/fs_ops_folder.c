@@ -54,17 +54,7 @@ int fs_op_releasedir(struct fs_call *call)
 
 int fs_op_fsyncdir(struct fs_call *call)
 {
-    const struct fuse_fsync_in *in = call->arg;
-    struct fs_handle *handle;
-    int err = fs_handle_get(call->share, in->fh, true, &handle);
-
-    if (err)
-        return err;
-    bool data_only = in->fsync_flags & FUSE_FSYNC_FDATASYNC;
-    if (data_only ? fdatasync(handle->fd) : fsync(handle->fd))
-        err = -errno;
-    fs_handle_put(call->share, handle);
-    return err;
+    return fs_sync_handle(call, true);
 }
 
 /* --- reading --- */
