@@ -32,6 +32,14 @@ int machine_own(struct machine *machine, struct device *dev)
     return 0;
 }
 
+int machine_place_chip(struct machine *machine, struct bus *bus, int err,
+                       struct device *const *chip, uint64_t address, uint64_t size)
+{
+    if (!err)
+        err = machine_own(machine, *chip);
+    return err ? err : bus_add(bus, address, size, *chip, 0);
+}
+
 /* --- virtio devices, by either transport --- */
 
 static int place_on_pci(struct machine *machine, struct virtio_dev *vdev)

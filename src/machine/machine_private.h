@@ -231,6 +231,10 @@ int machine_load_kernel(const struct config *config, const struct boot_files *fi
 
 /* Takes over @dev as the next device; fails if it is one too many, having destroyed it. */
 int machine_own(struct machine *machine, struct device *dev);
+/* Takes over the chip that a create function just put into *@chip, and gives it its first window.
+ * @err is that function's result: arguments come in any order, so the chip cannot be one. */
+int machine_place_chip(struct machine *machine, struct bus *bus, int err,
+                       struct device *const *chip, uint64_t address, uint64_t size);
 /* Shows a virtio device to the guest, by the transport that the user chose. Owns @vdev from the
  * call on. */
 int machine_place_virtio(struct machine *machine, struct virtio_dev *vdev);

@@ -15,16 +15,6 @@ bool platform_reset_is_panic(const struct machine *machine, bool is_warm)
     return is_warm;
 }
 
-/* Takes over the chip that a create function just put into *@chip, and gives it its window. @err is
- * that function's result: arguments come in any order, so the chip cannot be one. */
-static int place_chip(struct machine *machine, int err, struct device *const *chip,
-                      uint64_t address, uint64_t size)
-{
-    if (!err)
-        err = machine_own(machine, *chip);
-    return err ? err : bus_add(machine->memory, address, size, *chip, 0);
-}
-
 int platform_add_chips(struct machine *machine)
 {
     const struct power_port power = machine_power_port(machine);
@@ -35,17 +25,18 @@ int platform_add_chips(struct machine *machine)
     struct irq_line gpio_irq =
         machine_pin(&machine->pins[LAYOUT_GSI_GPIO], machine->vm, LAYOUT_GSI_GPIO);
     struct device *chip = NULL;
-    int err = place_chip(machine, pl031_create(&rtc, &chip), &chip, LAYOUT_RTC, LAYOUT_CHIP_SIZE);
+    int err = machine_place_chip(machine, machine->memory, pl031_create(&rtc, &chip), &chip,
+                                 LAYOUT_RTC, LAYOUT_CHIP_SIZE);
 
     if (!err)
-        err = place_chip(machine, debug_exit_create(&power, &chip), &chip, LAYOUT_DEBUG_EXIT,
-                         DEBUG_EXIT_SIZE);
+        err = machine_place_chip(machine, machine->memory, debug_exit_create(&power, &chip), &chip,
+                                 LAYOUT_DEBUG_EXIT, DEBUG_EXIT_SIZE);
     if (!err)
-        err =
-            place_chip(machine, pvpanic_create(&power, &chip), &chip, LAYOUT_PVPANIC, PVPANIC_SIZE);
+        err = machine_place_chip(machine, machine->memory, pvpanic_create(&power, &chip), &chip,
+                                 LAYOUT_PVPANIC, PVPANIC_SIZE);
     if (!err)
-        err = place_chip(machine, pl061_create(&gpio_irq, &chip), &chip, LAYOUT_GPIO,
-                         LAYOUT_CHIP_SIZE);
+        err = machine_place_chip(machine, machine->memory, pl061_create(&gpio_irq, &chip), &chip,
+                                 LAYOUT_GPIO, LAYOUT_CHIP_SIZE);
     if (err)
         return log_errno(err, "the machine's chips");
     machine->power_button = chip;

@@ -21,16 +21,6 @@ bool platform_reset_is_panic(const struct machine *machine, bool is_warm)
            (!guest_mem_read(machine->mem, WARM_MARK_GPA, &mark, sizeof(mark)) && mark == WARM_MARK);
 }
 
-/* Takes over the chip that a create function just put into *@chip, and gives it its first window.
- * @err is that function's result: arguments come in any order, so the chip cannot be one. */
-static int place_chip(struct machine *machine, int err, struct device *const *chip, uint64_t port,
-                      uint64_t size)
-{
-    if (!err)
-        err = machine_own(machine, *chip);
-    return err ? err : bus_add(machine->ports, port, size, *chip, 0);
-}
-
 int platform_add_chips(struct machine *machine)
 {
     const struct power_port power = machine_power_port(machine);
@@ -39,22 +29,26 @@ int platform_add_chips(struct machine *machine)
         .power = power,
     };
     struct device *chip = NULL;
-    int err = place_chip(machine, rtc_create(&chip), &chip, LAYOUT_PORT_RTC, 2);
+    int err =
+        machine_place_chip(machine, machine->ports, rtc_create(&chip), &chip, LAYOUT_PORT_RTC, 2);
 
     if (!err)
-        err = place_chip(machine, reset_control_create(&power, &chip), &chip,
-                         LAYOUT_PORT_RESET_CONTROL, 1);
+        err = machine_place_chip(machine, machine->ports, reset_control_create(&power, &chip),
+                                 &chip, LAYOUT_PORT_RESET_CONTROL, 1);
     if (!err)
-        err =
-            place_chip(machine, debug_exit_create(&power, &chip), &chip, LAYOUT_PORT_DEBUG_EXIT, 4);
+        err = machine_place_chip(machine, machine->ports, debug_exit_create(&power, &chip), &chip,
+                                 LAYOUT_PORT_DEBUG_EXIT, 4);
     if (!err)
-        err = place_chip(machine, pvpanic_create(&power, &chip), &chip, LAYOUT_PORT_PVPANIC, 1);
+        err = machine_place_chip(machine, machine->ports, pvpanic_create(&power, &chip), &chip,
+                                 LAYOUT_PORT_PVPANIC, 1);
     if (!err)
-        err = place_chip(machine, i8042_create(&power, &chip), &chip, LAYOUT_PORT_I8042, 1);
+        err = machine_place_chip(machine, machine->ports, i8042_create(&power, &chip), &chip,
+                                 LAYOUT_PORT_I8042, 1);
     if (!err)
         err = bus_add(machine->ports, LAYOUT_PORT_I8042 + 4, 1, chip, 4);
     if (!err)
-        err = place_chip(machine, acpi_registers_create(&acpi, &chip), &chip, LAYOUT_PORT_ACPI, 8);
+        err = machine_place_chip(machine, machine->ports, acpi_registers_create(&acpi, &chip),
+                                 &chip, LAYOUT_PORT_ACPI, 8);
     if (err)
         return log_errno(err, "the PC's chips");
     machine->power_button = chip;
