@@ -22,6 +22,8 @@
 #include <sys/mount.h>
 #include <sys/syscall.h>
 
+#include "../lib/syscall.h"
+
 enum { TEXT_MAX = 65536, PATH_LEN = 256, DEVICE_PATIENCE_MS = 10000, POLL_MS = 10 };
 
 /* Where the program starts: the stack has argc, argv and the environment. */
@@ -41,55 +43,30 @@ __asm__(".globl _start\n"
         "    bl start\n");
 #endif
 
-static long system_call(long number, long a, long b, long c, long d, long e)
-{
-#ifdef __x86_64__
-    long result;
-    register long r10 __asm__("r10") = d;
-    register long r8 __asm__("r8") = e;
-
-    __asm__ volatile("syscall"
-                     : "=a"(result)
-                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
-                     : "rcx", "r11", "memory");
-    return result;
-#else
-    register long x8 __asm__("x8") = number;
-    register long x0 __asm__("x0") = a;
-    register long x1 __asm__("x1") = b;
-    register long x2 __asm__("x2") = c;
-    register long x3 __asm__("x3") = d;
-    register long x4 __asm__("x4") = e;
-
-    __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4) : "memory");
-    return x0;
-#endif
-}
-
 /* --- system calls, which return -errno --- */
 
 static int sys_open(const char *path, int flags)
 {
-    return (int)system_call(SYS_openat, AT_FDCWD, (long)path, flags, 0, 0);
+    return (int)sys_call(SYS_openat, AT_FDCWD, (long)path, flags, 0, 0);
 }
 
 static void sys_close(int fd)
 {
-    (void)system_call(SYS_close, fd, 0, 0, 0, 0);
+    (void)sys_call(SYS_close, fd, 0, 0, 0, 0);
 }
 
 static int sys_mount(const char *source, const char *target, const char *type, unsigned long flags,
                      const char *options)
 {
-    return (int)system_call(SYS_mount, (long)source, (long)target, (long)type, (long)flags,
-                            (long)options);
+    return (int)sys_call(SYS_mount, (long)source, (long)target, (long)type, (long)flags,
+                         (long)options);
 }
 
 static void sys_sleep_ms(unsigned ms)
 {
     const long time[2] = { ms / 1000, (long)(ms % 1000) * 1000000 };
 
-    (void)system_call(SYS_nanosleep, (long)time, 0, 0, 0, 0);
+    (void)sys_call(SYS_nanosleep, (long)time, 0, 0, 0, 0);
 }
 
 /* --- text --- */
@@ -131,7 +108,7 @@ static void join(char buf[PATH_LEN], const char *a, const char *b)
 
 static void say(const char *text)
 {
-    (void)system_call(SYS_write, 2, (long)text, (long)length(text), 0, 0);
+    (void)sys_call(SYS_write, 2, (long)text, (long)length(text), 0, 0);
 }
 
 static void say_error(const char *what, const char *name, int err)
@@ -160,7 +137,7 @@ static __attribute__((noreturn)) void die(const char *what, const char *name, co
     say(why);
     say("\n");
     for (;;)
-        (void)system_call(SYS_exit_group, 1, 0, 0, 0, 0);
+        (void)sys_call(SYS_exit_group, 1, 0, 0, 0, 0);
 }
 
 /* Reads a small file, as a text. An empty one if that fails. */
@@ -171,7 +148,7 @@ static void read_text(const char *path, char buf[TEXT_MAX])
     long count = fd < 0 ? 0 : 1;
 
     while (count > 0 && len < TEXT_MAX - 1) {
-        count = system_call(SYS_read, fd, (long)(buf + len), (long)(TEXT_MAX - 1 - len), 0, 0);
+        count = sys_call(SYS_read, fd, (long)(buf + len), (long)(TEXT_MAX - 1 - len), 0, 0);
         len += count > 0 ? (size_t)count : 0;
     }
     buf[len] = '\0';
@@ -236,13 +213,13 @@ static void load_module(const char *name)
     char path[PATH_LEN];
     join(path, "/modules/", name);
     int fd = sys_open(path, O_RDONLY | O_CLOEXEC);
-    int err = fd < 0 ? fd : (int)system_call(SYS_finit_module, fd, (long)"", 0, 0, 0);
+    int err = fd < 0 ? fd : (int)sys_call(SYS_finit_module, fd, (long)"", 0, 0, 0);
 
     if (err < 0 && err != -EEXIST && err != -ENODEV)
         say_error("module ", name, err);
     if (fd >= 0)
         sys_close(fd);
-    (void)system_call(SYS_unlinkat, AT_FDCWD, (long)path, 0, 0, 0); /* its memory is the guest's */
+    (void)sys_call(SYS_unlinkat, AT_FDCWD, (long)path, 0, 0, 0); /* its memory is the guest's */
 }
 
 static void load_until(struct loader *loader, const char *count_text)
@@ -269,7 +246,7 @@ static void open_console(void)
         return;
     }
     for (int next = fd + 1; next <= 2; next++)
-        (void)system_call(SYS_dup3, fd, next, 0, 0, 0);
+        (void)sys_call(SYS_dup3, fd, next, 0, 0, 0);
 }
 
 /* --- the root --- */
@@ -278,7 +255,7 @@ static void wait_for_device(const struct wishes *wishes)
 {
     unsigned waited_ms = 0;
 
-    while (system_call(SYS_faccessat, AT_FDCWD, (long)wishes->root, 0, 0, 0) < 0) {
+    while (sys_call(SYS_faccessat, AT_FDCWD, (long)wishes->root, 0, 0, 0) < 0) {
         if (waited_ms >= DEVICE_PATIENCE_MS && !wishes->waits)
             die("root=", wishes->root, ": there is no such disk");
         sys_sleep_ms(POLL_MS);
@@ -322,23 +299,23 @@ static void switch_root(char *order)
 
     while ((name = next_piece(&order, '\n'))) {
         join(path, "/modules/", name);
-        (void)system_call(SYS_unlinkat, AT_FDCWD, (long)path, 0, 0, 0);
+        (void)sys_call(SYS_unlinkat, AT_FDCWD, (long)path, 0, 0, 0);
     }
-    (void)system_call(SYS_unlinkat, AT_FDCWD, (long)"/init", 0, 0, 0);
-    (void)system_call(SYS_umount2, (long)"/proc", MNT_DETACH, 0, 0, 0);
+    (void)sys_call(SYS_unlinkat, AT_FDCWD, (long)"/init", 0, 0, 0);
+    (void)sys_call(SYS_umount2, (long)"/proc", MNT_DETACH, 0, 0, 0);
     if (sys_mount("/dev", "/root/dev", NULL, MS_MOVE, NULL) < 0)
-        (void)system_call(SYS_umount2, (long)"/dev", MNT_DETACH, 0, 0, 0);
-    if (system_call(SYS_chdir, (long)"/root", 0, 0, 0, 0) < 0 ||
+        (void)sys_call(SYS_umount2, (long)"/dev", MNT_DETACH, 0, 0, 0);
+    if (sys_call(SYS_chdir, (long)"/root", 0, 0, 0, 0) < 0 ||
         sys_mount(".", "/", NULL, MS_MOVE, NULL) < 0 ||
-        system_call(SYS_chroot, (long)".", 0, 0, 0, 0) < 0 ||
-        system_call(SYS_chdir, (long)"/", 0, 0, 0, 0) < 0)
+        sys_call(SYS_chroot, (long)".", 0, 0, 0, 0) < 0 ||
+        sys_call(SYS_chdir, (long)"/", 0, 0, 0, 0) < 0)
         die("the root file system", "", " cannot be made the root");
 }
 
 static void try_init(const char *path, char **argv, char **environment)
 {
     argv[0] = (char *)path;
-    int err = (int)system_call(SYS_execve, (long)path, (long)argv, (long)environment, 0, 0);
+    int err = (int)sys_call(SYS_execve, (long)path, (long)argv, (long)environment, 0, 0);
 
     if (err != -ENOENT)
         say_error("init ", path, err);
