@@ -22,8 +22,6 @@ enum {
     BYE_MS = 2000, /* for the guest's power-off, when all is said */
 };
 
-#define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
 static bool is_over(const struct command *command)
 {
     return agent_result(command->agent)->end != AGENT_END_NONE;
@@ -101,42 +99,6 @@ static void on_bye_over(void *ctx)
 
 /* --- building and ending --- */
 
-static void add_variable(struct agent_job *job, const char *name, const char *value)
-{
-    char *text = NULL;
-
-    if (asprintf(&text, "%s=%s", name, value) < 0) {
-        job->err = -ENOMEM;
-        return;
-    }
-    agent_job_text(job, AGENT_RECORD_ENV, text);
-    free(text);
-}
-
-static void describe_terminal(struct agent_job *job)
-{
-    uint16_t columns = 80, rows = 24;
-    const char *term = getenv("TERM");
-
-    (void)terminal_size(STDOUT_FILENO, &columns, &rows);
-    agent_job_tty(job, columns, rows);
-    add_variable(job, "TERM", term ? term : "linux");
-}
-
-static int make_job(struct command *command, const struct config *config)
-{
-    struct agent_job *job = &command->job;
-
-    add_variable(job, "PATH", DEFAULT_PATH);
-    add_variable(job, "HOME", "/");
-    agent_job_text(job, AGENT_RECORD_FOLDER, "/");
-    if (config->tty == TTY_ON)
-        describe_terminal(job);
-    for (char **arg = config->command; *arg; arg++)
-        agent_job_text(job, AGENT_RECORD_ARG, *arg);
-    return job->err;
-}
-
 static int make_agent(struct command *command)
 {
     struct machine *machine = command->machine;
@@ -190,7 +152,7 @@ int add_command(struct machine *machine)
     if (!machine->config->command)
         return 0;
     command->machine = machine;
-    err = make_job(command, machine->config);
+    err = machine_make_job(machine->config, &command->job);
     if (err)
         return log_errno(err, "the command and its arguments");
     err = make_ports(command);

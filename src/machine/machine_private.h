@@ -137,6 +137,11 @@ void machine_stop_consoles(struct machine *machine);
 /* The terminal's size changed. */
 void machine_resize_console(struct machine *machine);
 
+/* --- job.c: what the agent is asked to do --- */
+
+/* Returns 0, -ENOMEM, or -E2BIG for a command that is too long. */
+int machine_make_job(const struct config *config, struct agent_job *job);
+
 /* --- command.c: the user's COMMAND, and the agent in the guest that runs it --- */
 
 struct command {
