@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "virtio/block_backend.h"
+#include "virtio/fs_share.h"
 #include "virtio/net.h"
 
 enum { CONFIG_MAX_DISKS = 24, CONFIG_MAX_NETS = 8, CONFIG_MAX_VOLUMES = 16, CONFIG_NAME_MAX = 63 };
@@ -50,6 +51,7 @@ struct volume_config {
     char *path;
     char *tag; /* what the guest mounts it by */
     bool read_only;
+    enum fs_cache cache;
 };
 
 /* CONSOLE_TAIL: its last lines are kept, to be shown if things go wrong. */

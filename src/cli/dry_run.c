@@ -72,6 +72,8 @@ static void print_nets(struct json *json, const struct config *config)
 
 static void print_volumes(struct json *json, const struct config *config)
 {
+    static const char *const caches[] = { "auto", "always", "none" };
+
     json_begin_array(json, "volumes");
     for (size_t i = 0; i < config->volume_count; i++) {
         const struct volume_config *volume = &config->volumes[i];
@@ -79,6 +81,7 @@ static void print_volumes(struct json *json, const struct config *config)
         json_text(json, "path", volume->path);
         json_text(json, "tag", volume->tag);
         json_bool(json, "readonly", volume->read_only);
+        json_text(json, "cache", caches[volume->cache]);
         json_end_object(json);
     }
     json_end_array(json);

@@ -346,7 +346,7 @@ const struct option run_options[] = {
       "user|none|tap:IF|fd:N|stream:SOCKET[,mac=MAC][,mtu=N][,queues=N]",
       "a network card (default: none; of --net alone: user)", option_set_net, COMPLETE_WORDS,
       "user none tap: fd: stream:", .implied = "user" },
-    { "volume", 'v', OPTION_LIST, "HOST[:TAG][:ro|rw]",
+    { "volume", 'v', OPTION_LIST, "HOST[:TAG][:ro|rw][,cache=MODE]",
       "a folder, which the guest mounts: -t virtiofs TAG DIR", option_set_volume, COMPLETE_FILE },
     { "console", 0, 0, "tty|none|file:PATH", "where hvc0 goes (default: none)", set_console,
       COMPLETE_WORDS, "tty none file:" },

@@ -73,7 +73,7 @@ int session_open_volume(const struct volume_config *volume, size_t count, struct
     const struct fs_share_params params = {
         .path = volume->path,
         .read_only = volume->read_only,
-        .cache = FS_CACHE_AUTO,
+        .cache = volume->cache,
         .share_count = (unsigned)count,
     };
 
