@@ -264,6 +264,29 @@ static int unpack_zstd(struct reader *reader, void *buf, size_t capacity, size_t
     return err;
 }
 
+/* libzstd.a of Debian has decoders of its first formats, too, 90 KiB of them. No such frame gets
+ * past find_begin(); with what they are called by defined here, the linker leaves them out. */
+#define REFUSE(name)                                                                               \
+    _Noreturn void name(void);                                                                     \
+    void name(void)                                                                                \
+    {                                                                                              \
+        abort();                                                                                   \
+    }
+#define REFUSE_FORMAT(version)                                                                     \
+    REFUSE(ZBUFF##version##_createDCtx)                                                            \
+    REFUSE(ZBUFF##version##_decompressContinue)                                                    \
+    REFUSE(ZBUFF##version##_decompressInitDictionary)                                              \
+    REFUSE(ZBUFF##version##_freeDCtx)                                                              \
+    REFUSE(ZSTD##version##_createDCtx)                                                             \
+    REFUSE(ZSTD##version##_decompress_usingDict)                                                   \
+    REFUSE(ZSTD##version##_findFrameSizeInfoLegacy)                                                \
+    REFUSE(ZSTD##version##_freeDCtx)                                                               \
+    REFUSE(ZSTD##version##_getFrameParams)
+
+REFUSE_FORMAT(v05)
+REFUSE_FORMAT(v06)
+REFUSE_FORMAT(v07)
+
 int unpack(enum unpack_format format, const struct unpack_input *in, void *buf, size_t capacity,
            size_t *ret)
 {
