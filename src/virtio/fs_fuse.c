@@ -127,8 +127,8 @@ static uint32_t wanted_flags(const struct fs_share *share)
 
     if (share->cache == FS_CACHE_AUTO)
         flags |= FUSE_AUTO_INVAL_DATA;
-    if (share->cache == FS_CACHE_ALWAYS)
-        flags |= FUSE_CACHE_SYMLINKS;
+    if (share->cache != FS_CACHE_NONE)
+        flags |= FUSE_CACHE_SYMLINKS; /* a link is replaced, never changed */
     return flags;
 }
 
@@ -259,7 +259,8 @@ static int serve_op(struct fs_call *call, const struct op *op)
         return -EPERM;
     if (!(op->flags & NO_INODE))
         err = fs_inode_get(call->share, call->header.nodeid, &call->inode);
-    if (!err && (op->flags & CHANGES) && call->share->read_only)
+    if (!err && (op->flags & CHANGES) &&
+        (call->share->read_only || (call->inode && call->inode->is_opaque)))
         err = -EROFS;
     if (!err)
         err = op->serve(call);

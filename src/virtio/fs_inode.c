@@ -371,6 +371,7 @@ int fs_inode_adopt(struct fs_share *share, int fd, struct fs_inode *parent, cons
         return err;
     if (fs_is_hidden(share, like.dev, like.ino))
         return -ENOENT;
+    like.is_opaque = parent && like.dev != parent->dev && fs_is_kernels(own);
     pthread_mutex_lock(&share->lock);
     struct fs_inode *inode;
     err = find_or_add(share, &like, &own, &inode);

@@ -66,7 +66,8 @@ static bool is_dot(const char *name)
 
 static bool shall_be_left_out(const struct fs_call *call, const struct host_entry *entry)
 {
-    return fs_is_hidden(call->share, call->inode->dev, entry->ino) ||
+    return (call->inode->is_opaque && !is_dot(entry->name)) ||
+           fs_is_hidden(call->share, call->inode->dev, entry->ino) ||
            fs_name_is_hidden(call->share, call->inode, entry->name);
 }
 

@@ -10,12 +10,15 @@
  *
  * An O_PATH descriptor opens nothing. What the guest wants to read is opened a second time through
  * /proc/self/fd, which leads to the very file, and only if that is a regular file or a folder: the
- * devices, sockets and pipes of the host are shown and never opened.
+ * devices, sockets and pipes of the host are shown and never opened. File systems in the folder by
+ * which the kernel is asked and told things (/proc, /sys), where a file can be the memory of a
+ * process, are empty folders for the guest.
  *
  * Who we are: as an ordinary user the host checks everything against that user, and what the guest
  * makes belongs to him. As root, which the guest would otherwise create files as, a thread takes
  * the guest's user and group (setfsuid(), the thread's own) while it creates one, which is never
- * for an instant somebody else's; all else is checked by the guest's kernel, which knows its users.
+ * for an instant somebody else's. It may do so wherever root may: whether the user may as well was
+ * checked by the guest's kernel, as all else is, which knows its users and all of their groups.
  *
  * Hidden paths are hidden as files, so also under another name, and as names, so also when they are
  * made later. Other files in a hidden folder that have a second name outside are not hidden. */
@@ -44,6 +47,12 @@ enum {
     FDS_MAX = 1024 * 1024, /* an inode costs the host a KiB */
     COMPONENT_MAX = 255,   /* NAME_MAX of every file system */
 };
+
+/* File systems that <linux/magic.h> does not know (statfs(2)). */
+#define CONFIGFS_TYPE 0x62656570U
+#define FUSECTL_TYPE 0x65735543U
+#define MQUEUE_TYPE 0x19800202U
+#define RPC_PIPEFS_TYPE 0x67596969U
 
 /* --- names --- */
 
@@ -92,6 +101,8 @@ int fs_open_inode(const struct fs_share *share, const struct fs_inode *inode, in
 {
     if (S_ISLNK(inode->type))
         return -ELOOP;
+    if (inode->is_opaque && !S_ISDIR(inode->type))
+        return -EACCES;
     if (!S_ISREG(inode->type) && !S_ISDIR(inode->type))
         return -ENXIO;
     /* Nor does anybody wait for a lease on a file. */
@@ -110,13 +121,33 @@ int fs_open_again(const struct fs_share *share, int fd)
 int fs_lookup(struct fs_share *share, struct fs_inode *folder, const char *name,
               struct fs_inode **ret)
 {
-    if (fs_name_is_hidden(share, folder, name))
+    if (folder->is_opaque || fs_name_is_hidden(share, folder, name))
         return -ENOENT;
     int fd = fs_open_at(folder, name, O_PATH, 0);
     return fd < 0 ? fd : fs_inode_adopt(share, fd, folder, name, ret);
 }
 
 /* --- what is hidden --- */
+
+bool fs_is_kernels(int fd)
+{
+    static const uint32_t types[] = {
+        PROC_SUPER_MAGIC,     SYSFS_MAGIC,        DEBUGFS_MAGIC,        TRACEFS_MAGIC,
+        SECURITYFS_MAGIC,     SELINUX_MAGIC,      SMACK_MAGIC,          CGROUP_SUPER_MAGIC,
+        CGROUP2_SUPER_MAGIC,  DEVPTS_SUPER_MAGIC, BPF_FS_MAGIC,         EFIVARFS_MAGIC,
+        PSTOREFS_MAGIC,       NSFS_MAGIC,         RDTGROUP_SUPER_MAGIC, BINFMTFS_MAGIC,
+        BINDERFS_SUPER_MAGIC, XENFS_SUPER_MAGIC,  CONFIGFS_TYPE,        FUSECTL_TYPE,
+        MQUEUE_TYPE,          RPC_PIPEFS_TYPE,
+    };
+    struct statfs st;
+
+    if (fstatfs(fd, &st))
+        return true;
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+        if ((uint32_t)st.f_type == types[i])
+            return true;
+    return false;
+}
 
 static uint64_t flat_dev(dev_t dev)
 {
@@ -149,10 +180,10 @@ int fs_check_name(const struct fs_share *share, const struct fs_inode *folder, c
 {
     struct stat st;
 
+    if (folder->is_opaque || fs_name_is_hidden(share, folder, name))
+        return -EACCES;
     if (share->hidden_count == 0)
         return 0;
-    if (fs_name_is_hidden(share, folder, name))
-        return -EACCES;
     AUTO_CLOSE int fd = fs_open_at(folder, name, O_PATH, 0);
     if (fd < 0 || fstat(fd, &st))
         return 0; /* what is not there is not hidden; another failure shows again */
@@ -204,6 +235,22 @@ static int hide_all(struct fs_share *share, const char *const *paths)
 
 /* --- who we are --- */
 
+/* With the user go root's rights over files (capabilities(7), "Effect of user ID changes"), and
+ * come back with him; those to reach any folder are taken back at once. */
+static void keep_reach(const struct fs_share *share)
+{
+    struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3];
+    const uint32_t reach = 1U << CAP_DAC_OVERRIDE | 1U << CAP_DAC_READ_SEARCH;
+    const uint32_t files = 1U << CAP_CHOWN | 1U << CAP_FOWNER | 1U << CAP_FSETID |
+                           1U << CAP_LINUX_IMMUTABLE | 1U << CAP_MKNOD;
+
+    memcpy(caps, share->caps, sizeof(caps));
+    caps[0].effective &= ~files | reach;
+    caps[1].effective &= ~(uint32_t)CAP_TO_MASK(CAP_MAC_OVERRIDE);
+    (void)syscall(SYS_capset, &header, caps); /* without, what the host lets the user do is done */
+}
+
 int fs_act_as(const struct fs_share *share, uid_t uid, gid_t gid)
 {
     if (!share->applies_ids)
@@ -211,8 +258,11 @@ int fs_act_as(const struct fs_share *share, uid_t uid, gid_t gid)
     (void)setfsgid(gid);
     (void)setfsuid(uid);
     /* They say who we were: asked again with nonsense, who we are. */
-    if ((gid_t)setfsgid((gid_t)-1) == gid && (uid_t)setfsuid((uid_t)-1) == uid)
+    if ((gid_t)setfsgid((gid_t)-1) == gid && (uid_t)setfsuid((uid_t)-1) == uid) {
+        if (uid != 0)
+            keep_reach(share);
         return 0;
+    }
     fs_act_as_ourselves(share);
     return -EPERM;
 }
@@ -279,6 +329,7 @@ static int open_folders(struct fs_share *share, const char *path)
 
 int fs_share_open(const struct fs_share_params *params, struct fs_share **ret)
 {
+    struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
     struct fs_share *share = calloc(1, sizeof(*share));
 
     if (!share)
@@ -289,12 +340,20 @@ int fs_share_open(const struct fs_share_params *params, struct fs_share **ret)
     share->cache = params->cache;
     share->applies_ids = geteuid() == 0;
     share->fd_max = fd_budget(params->share_count);
+    if (share->applies_ids)
+        (void)syscall(SYS_capget, &header, share->caps);
     int err = hide_all(share, params->hidden);
     if (!err)
         err = open_folders(share, params->path);
     if (err) {
+        (void)log_errno(err, "folder '%s'", params->path);
+    } else if (fs_is_kernels(share->folder_fd)) {
+        log_error("folder '%s': a file system of the kernel's, which is not shared", params->path);
+        err = -EINVAL;
+    }
+    if (err) {
         fs_share_destroy(share);
-        return log_errno(err, "folder '%s'", params->path);
+        return err;
     }
     *ret = share;
     return 0;

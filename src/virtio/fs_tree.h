@@ -6,6 +6,7 @@
  * until it is put back, whatever the guest forgets or closes meanwhile. */
 #pragma once
 
+#include <linux/capability.h>
 #include <linux/stat.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -29,8 +30,9 @@ struct fs_stamp {
 struct fs_inode {
     uint64_t id; /* the guest's word for it */
     uint64_t dev, ino, mount_id, birth;
-    mode_t type; /* S_IFMT */
-    int fd;      /* O_PATH; -1: closed, which none in use is */
+    mode_t type;    /* S_IFMT */
+    bool is_opaque; /* shown, and nothing of what is in it: see fs_share.c */
+    int fd;         /* O_PATH; -1: closed, which none in use is */
     /* Under the share's lock: */
     uint64_t lookups; /* how often the guest was told of it, less what it forgot */
     unsigned uses;
@@ -72,7 +74,8 @@ struct fs_hidden {
 struct fs_share {
     bool read_only;
     enum fs_cache cache;
-    bool applies_ids;     /* what is created belongs to the guest's user: we are root */
+    bool applies_ids; /* what is created belongs to the guest's user: we are root */
+    struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3]; /* what we may, if applies_ids */
     bool flush_has_value; /* a close on this file system can fail */
     int proc_fd;          /* /proc/self/fd, to open in earnest what is O_PATH */
     int folder_fd;        /* the root, for syncfs() */
@@ -140,13 +143,15 @@ int fs_open_again(const struct fs_share *share, int fd);
 int fs_lookup(struct fs_share *share, struct fs_inode *folder, const char *name,
               struct fs_inode **ret);
 
+/* Whether @fd is of a file system that is the kernel's way to talk, and not there for files. */
+bool fs_is_kernels(int fd);
 /* Whether the file is hidden from the guest. */
 bool fs_is_hidden(const struct fs_share *share, uint64_t dev, uint64_t ino);
 /* The same of a name in a folder, whatever file it is of. */
 bool fs_name_is_hidden(const struct fs_share *share, const struct fs_inode *folder,
                        const char *name);
-/* That nothing hidden is called @name, which is about to be made, replaced or removed. Returns 0 or
- * -EACCES. */
+/* That nothing hidden is called @name, which is about to be made, replaced or removed, and that the
+ * folder is none of the kernel's. Returns 0 or -EACCES. */
 int fs_check_name(const struct fs_share *share, const struct fs_inode *folder, const char *name);
 
 /* Makes this thread create files as a user of the guest's, and itself again. Returns 0 or -EPERM.

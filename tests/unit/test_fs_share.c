@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What of the host's a shared folder gives away, and as whom it acts there. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <sched.h>
+#include <sys/mount.h>
+
+#include "fs_harness.h"
+#include "openat2.h"
+
+static const struct fs_share_params writable = { 0 };
+
+static void a_file_system_of_the_kernels_is_not_shared(void **state)
+{
+    (void)state;
+    const struct fs_share_params params = { .path = "/proc/self" };
+    struct fs_share *share = NULL;
+
+    assert_int_equal(fs_share_open(&params, &share), -EINVAL);
+    assert_null(share);
+}
+
+/* Mounts /proc in the folder, in a namespace of our own. */
+static bool mount_proc(void)
+{
+    return mkdir(rig_path("root/proc"), 0755) == 0 && unshare(CLONE_NEWNS) == 0 &&
+           mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+           mount("/proc", rig_path("root/proc"), NULL, MS_BIND, NULL) == 0;
+}
+
+static void a_file_system_of_the_kernels_in_the_folder_is_empty(void **state)
+{
+    (void)state;
+    struct fuse_setattr_in attr = { .valid = FATTR_MODE, .mode = 0777 };
+    unsigned found;
+
+    if (!mount_proc())
+        skip();
+    struct rig *rig = rig_start(&writable);
+    uint64_t proc = rig_find(rig, 1, "proc"), node = 0, handle = 0;
+
+    assert_true(access(rig_path("root/proc/self/mem"), F_OK) == 0);
+    assert_int_equal(rig_lookup(rig, proc, "self", &node), -ENOENT);
+    assert_int_equal(rig_lookup(rig, proc, "kmsg", &node), -ENOENT);
+    assert_int_equal(rig_list(rig, proc, false, "self", &found), 2);
+    assert_int_equal(rig_list(rig, proc, true, "kmsg", &found), 2);
+    assert_int_equal(rig_mkdir(rig, proc, "new", NULL), -EROFS);
+    assert_int_equal(rig_create(rig, proc, "kmsg", O_WRONLY, 0644, &node, &handle), -EROFS);
+    assert_int_equal(rig_send(rig, FUSE_SETATTR, proc, &attr, sizeof(attr), NULL, 0), -EROFS);
+    assert_int_equal(rig_mkdir(rig, 1, "folder", NULL), 0);
+    assert_int_equal(rig_rename(rig, 1, "folder", proc, "folder", 0), -EACCES);
+    rig_stop(rig);
+    assert_int_equal(umount2(rig_path("root/proc"), MNT_DETACH), 0);
+}
+
+static void root_creates_for_a_user_where_one_of_his_groups_may(void **state)
+{
+    (void)state;
+    struct stat st;
+    uint64_t node = 0, handle = 0;
+
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(mkdir(rig_path("root/team"), 0770), 0);
+    assert_int_equal(chown(rig_path("root/team"), 0, 4242), 0);
+    struct rig *rig = rig_start(&writable);
+    uint64_t team = rig_find(rig, 1, "team");
+
+    rig->uid = rig->gid = 1234; /* and 4242, as the guest's kernel knows */
+    assert_int_equal(rig_create(rig, team, "file", O_RDWR, 06755, &node, &handle), 0);
+    assert_int_equal(stat(rig_path("root/team/file"), &st), 0);
+    assert_int_equal(st.st_uid, 1234);
+    assert_int_equal(st.st_gid, 1234);
+    assert_int_equal(rig_mkdir(rig, team, "folder", &node), 0);
+    /* And is root again. */
+    rig->uid = rig->gid = 0;
+    struct fuse_setattr_in owner = { .valid = FATTR_UID, .uid = 99 };
+    assert_int_equal(rig_send(rig, FUSE_SETATTR, node, &owner, sizeof(owner), NULL, 0), 0);
+    rig_stop(rig);
+}
+
+static void content_of_links_may_be_kept_unless_nothing_is(void **state)
+{
+    (void)state;
+    const struct fs_share_params none = { .cache = FS_CACHE_NONE };
+    struct rig *rig = rig_start(&writable);
+
+    assert_int_equal(rig_init_session(rig, FUSE_KERNEL_MINOR_VERSION), 0);
+    assert_true(((const struct fuse_init_out *)rig_reply(rig))->flags & FUSE_CACHE_SYMLINKS);
+    rig_stop(rig);
+    rig = rig_start(&none);
+    assert_int_equal(rig_init_session(rig, FUSE_KERNEL_MINOR_VERSION), 0);
+    assert_false(((const struct fuse_init_out *)rig_reply(rig))->flags & FUSE_CACHE_SYMLINKS);
+    rig_stop(rig);
+}
+
+#define FS_TEST(name) cmocka_unit_test_setup_teardown(name, rig_make_scratch, rig_remove_scratch)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FS_TEST(a_file_system_of_the_kernels_is_not_shared),
+        FS_TEST(a_file_system_of_the_kernels_in_the_folder_is_empty),
+        FS_TEST(root_creates_for_a_user_where_one_of_his_groups_may),
+        FS_TEST(content_of_links_may_be_kept_unless_nothing_is),
+    };
+
+    if (!has_openat2())
+        return 0;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
