@@ -169,17 +169,6 @@ static int unpack_payload(const struct image *image, struct image *ret)
     return fd < 0 ? -ENOENT : image_map(fd, ret);
 }
 
-static int read_payload_ikconfig(const struct image *image, char **ret)
-{
-    struct image inside = { 0 };
-    int err = unpack_payload(image, &inside);
-
-    if (!err)
-        err = read_ikconfig(&inside, ret);
-    image_unmap(&inside);
-    return err;
-}
-
 /* Where the release begins: in an image that does not tell, it is searched for in its banner. */
 static size_t release_offset(const struct image *image)
 {
@@ -218,10 +207,15 @@ static bool copy_release(const struct image *image, size_t offset, char *buf, si
     return len > 0 && strcmp(buf, ".") != 0 && strcmp(buf, "..") != 0;
 }
 
-static void find_release(const char *path, const struct image *image, size_t offset, char *buf,
-                         size_t size)
+/* @inside: the kernel inside of it is unpacked to, if only that may tell. */
+static void find_release(const char *path, const struct image *image, struct image *inside,
+                         char *buf, size_t size)
 {
-    if (!copy_release(image, offset, buf, size))
+    bool is_found = copy_release(image, release_offset(image), buf, size);
+
+    if (!is_found && !unpack_payload(image, inside))
+        is_found = copy_release(inside, release_offset(inside), buf, size);
+    if (!is_found)
         take_release_from_name(path, buf, size);
 }
 
@@ -274,10 +268,9 @@ static int read_installed(struct kernel_config *config)
     return read_first(config, names, 2);
 }
 
-static int read_inside(struct kernel_config *config, const struct image *image,
-                       int (*read)(const struct image *, char **))
+static int read_inside(struct kernel_config *config, const struct image *image)
 {
-    int err = read(image, &config->text);
+    int err = read_ikconfig(image, &config->text);
 
     if (err)
         return err;
@@ -285,14 +278,24 @@ static int read_inside(struct kernel_config *config, const struct image *image,
     return config->source ? 0 : -ENOMEM;
 }
 
-static int read_anywhere(struct kernel_config *config, const char *path, const struct image *image)
+/* @inside: as unpacked, if it was. */
+static int read_payload(struct kernel_config *config, const struct image *image,
+                        struct image *inside)
 {
-    int err = read_inside(config, image, read_ikconfig);
+    int err = inside->data ? 0 : unpack_payload(image, inside);
+
+    return err ? err : read_inside(config, inside);
+}
+
+static int read_anywhere(struct kernel_config *config, const char *path, const struct image *image,
+                         struct image *inside)
+{
+    int err = read_inside(config, image);
 
     if (err == -ENOENT)
         err = read_beside(config, path);
     if (err == -ENOENT)
-        err = read_inside(config, image, read_payload_ikconfig);
+        err = read_payload(config, image, inside);
     if (err == -ENOENT)
         err = read_installed(config);
     return err;
@@ -338,8 +341,9 @@ int kernel_config_peek(const char *path, struct kernel_config *ret)
 
     if (err)
         return err;
-    find_release(path, &image, kernel_image_release(image.data, image.len), config.release,
-                 sizeof(config.release));
+    if (!copy_release(&image, kernel_image_release(image.data, image.len), config.release,
+                      sizeof(config.release)))
+        take_release_from_name(path, config.release, sizeof(config.release));
     image_unmap(&image);
     err = read_beside(&config, path);
     if (!err)
@@ -350,7 +354,7 @@ int kernel_config_peek(const char *path, struct kernel_config *ret)
 int kernel_config_read(const char *path, struct kernel_config *ret)
 {
     struct kernel_config config = { 0 };
-    struct image image = { 0 };
+    struct image image = { 0 }, inside = { 0 };
 
     int err = image_open(path, &image);
     if (err == -ENODATA)
@@ -359,8 +363,9 @@ int kernel_config_read(const char *path, struct kernel_config *ret)
         (void)log_errno(err, "kernel '%s'", path);
     if (err)
         return err;
-    find_release(path, &image, release_offset(&image), config.release, sizeof(config.release));
-    err = read_anywhere(&config, path, &image);
+    find_release(path, &image, &inside, config.release, sizeof(config.release));
+    err = read_anywhere(&config, path, &image, &inside);
+    image_unmap(&inside);
     image_unmap(&image);
     if (err) {
         kernel_config_fini(&config);
