@@ -56,4 +56,5 @@ struct board {
     struct board_chip gpio;   /* PL061, ... */
     unsigned gpio_power_line; /* ... of which this line is the power button */
     bool has_pmu;             /* the CPUs count their events (PMUv3) */
+    uint64_t page_sizes;      /* that their address translation has, ORed; 0: not known */
 };

@@ -52,6 +52,9 @@ uint64_t cpu_hardware_id(const struct cpu_model *model, unsigned index);
  */
 bool cpu_has_pmu(const struct vm *vm, const struct cpu_model *model);
 
+/* The sizes of pages, ORed, that a kernel on this CPU can be built for; 0: not known. */
+uint64_t vcpu_page_sizes(const struct vcpu *vcpu);
+
 /* Makes vCPU @index, set up as @model says, and waiting for another one to start it unless it is
  * the first. Logs what KVM refused. Returns 0 or -errno. */
 int vcpu_create(struct vm *vm, unsigned index, const struct cpu_model *model, struct vcpu **ret);

@@ -20,7 +20,7 @@
 #include "unpack.h"
 
 enum { HEADER_MAGIC = 0x644d5241 }; /* "ARM\x64" */
-enum { FLAG_BIG_ENDIAN = 1 };
+enum { FLAG_BIG_ENDIAN = 1, FLAG_PAGES_SHIFT = 1 };
 #define KERNEL_ALIGN (2 * MIB)
 #define FDT_PLACE_ALIGN (2 * MIB) /* no kernel has to map more than one block of it */
 #define INITRD_WINDOW_ALIGN GIB
@@ -90,15 +90,32 @@ static int refuse_cut_off(const struct boot_file *file)
     return -ENOEXEC;
 }
 
-static int check_header(const struct boot_file *file, const struct image_header *header)
+/* A kernel finds by itself that the CPU does not have its pages, and then stops without a word. */
+static int check_pages(const struct boot_job *job, uint64_t flags)
 {
+    static const unsigned sizes[] = { 0, 4 << 10, 16 << 10, 64 << 10 };
+    const unsigned size = sizes[flags >> FLAG_PAGES_SHIFT & 3];
+    const uint64_t offered = job->board->page_sizes;
+
+    if (!size || !offered || offered & size)
+        return 0;
+    log_error("kernel '%s': built for pages of %u KiB, which this host's CPU does not have; take "
+              "one with pages of %u KiB",
+              job->kernel.path, size >> 10, (unsigned)(offered & -offered) >> 10);
+    return -ENOEXEC;
+}
+
+static int check_header(const struct boot_job *job, const struct image_header *header)
+{
+    const struct boot_file *file = &job->kernel;
+
     if (header->image_size == 0)
         return boot_refuse(file,
                            "too old: its header does not say how much memory it needs (that of "
                            "Linux 3.17 or newer does)");
     if (header->flags & FLAG_BIG_ENDIAN)
         return boot_refuse(file, "a big-endian kernel; take a little-endian one");
-    return 0;
+    return check_pages(job, header->flags);
 }
 
 static int refuse_small_ram(const struct boot_job *job, uint64_t needed)
@@ -138,7 +155,7 @@ static int choose_places(const struct boot_job *job, const struct image_header *
 static int load_plain(const struct boot_job *job, struct placement *places)
 {
     const struct image_header header = header_of(&job->kernel);
-    int err = check_header(&job->kernel, &header);
+    int err = check_header(job, &header);
 
     if (!err)
         err = choose_places(job, &header, job->kernel.size, places);
@@ -233,7 +250,7 @@ static int load_packed(const struct boot_job *job, struct placement *places)
         memcpy(&header, host, sizeof(header));
     if (header.magic != HEADER_MAGIC)
         return boot_refuse(&job->kernel, "compressed, and what is inside is no arm64 Image");
-    err = check_header(&job->kernel, &header);
+    err = check_header(job, &header);
     if (!err)
         err = choose_places(job, &header, size, places);
     if (!err && places->kernel.start != start)

@@ -428,6 +428,8 @@ static int load_kernel(struct machine *machine)
 {
     struct session *session = machine->session;
     struct cpu_entry entry;
+
+    machine->board.page_sizes = vcpu_page_sizes(machine->vcpus[0].vcpu);
     int err = machine_load_kernel(machine->config, &session->boot_files, &machine->board,
                                   session->dtb_fd, machine->mem, &entry);
 

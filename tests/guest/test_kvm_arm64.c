@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
+#include "cpu/arm64/arm64.h"
 #include "mem/layout.h"
 #define RAM_ADDRESS LAYOUT_RAM_BASE
 #include "kvm_fixture.h"
@@ -30,6 +31,7 @@ enum {
     MRS_X1_CURRENTEL = 0xd5384241,
     MRS_X1_DAIF = 0xd53b4221,
     MRS_X1_MPIDR = 0xd53800a1,
+    MRS_X1_ID_AA64MMFR0 = 0xd5380701,
     LDR_W1_X2_204 = 0xb9420441,
     HVC_0 = 0xd4000002,
     ENDLESS_LOOP = 0x14000000,
@@ -174,6 +176,16 @@ static void a_cpu_has_the_id_that_the_guest_is_told(void **state)
     assert_int_equal(cpu_hardware_id(&model, 511), 0x1f0f);
 }
 
+static void the_sizes_of_pages_are_those_that_the_guest_finds(void **state)
+{
+    struct fixture *f = *state;
+
+    LOAD(f, MRS_X1_ID_AA64MMFR0, STR_X1_X0);
+
+    assert_int_equal(page_sizes_of(run_to_value(f)), vcpu_page_sizes(f->vcpu));
+    assert_true(vcpu_page_sizes(f->vcpu) != 0);
+}
+
 static void a_kick_before_the_run_ends_it_at_once(void **state)
 {
     struct fixture *f = *state;
@@ -313,6 +325,7 @@ int main(void)
         TEST(psci_resets_cold),
         TEST(psci_resets_warm),
         TEST(a_cpu_has_the_id_that_the_guest_is_told),
+        TEST(the_sizes_of_pages_are_those_that_the_guest_finds),
         TEST(a_kick_before_the_run_ends_it_at_once),
         TEST(a_kick_ends_an_endless_loop),
         TEST(a_doorbell_rings_instead_of_an_exit),

@@ -33,6 +33,7 @@ struct fixture {
     int fdt_fd;
     const struct boot_loader *loader; /* NULL: the one of this architecture for the file */
     uint64_t ram_base, ram_size;
+    uint64_t page_sizes; /* of the CPUs; 0: not known */
     char folder[32], kernel[64], initrd[64];
     char said[4096]; /* to stderr, by the last fixture_boot() */
     struct cpu_entry entry;
@@ -115,7 +116,11 @@ static int fixture_load(struct fixture *fixture, const struct boot_config *confi
 
 static int fixture_boot_files(struct fixture *fixture, const char *cmdline, bool has_initrd)
 {
-    const struct board board = { .ram_base = fixture->ram_base, .ram_size = fixture->ram_size };
+    const struct board board = {
+        .ram_base = fixture->ram_base,
+        .ram_size = fixture->ram_size,
+        .page_sizes = fixture->page_sizes,
+    };
     struct boot_files files;
     struct boot_config config = {
         .files = &files,

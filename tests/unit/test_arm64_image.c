@@ -363,6 +363,41 @@ static void headers_that_make_no_sense_are_refused(void **state)
     }
 }
 
+static void pages_that_the_cpu_does_not_have_are_refused(void **state)
+{
+    enum { PAGES_4K = 1 << 1, PAGES_16K = 2 << 1, PAGES_64K = 3 << 1 };
+    static const struct {
+        uint64_t flags, offered;
+        const char *words; /* NULL: it boots */
+    } cases[] = {
+        { PAGES_4K, 4096, NULL },
+        { PAGES_64K, 4096 | 65536, NULL },
+        { 0, 4096, NULL },
+        { PAGES_64K, 0, NULL },
+        { PAGES_4K, 16384 | 65536,
+          "pages of 4 KiB, which this host's CPU does not have; take one "
+          "with pages of 16 KiB" },
+        { PAGES_16K, 4096 | 65536, "pages of 16 KiB, which this host's CPU does not have" },
+        { PAGES_64K, 4096 | 16384,
+          "pages of 64 KiB, which this host's CPU does not have; take one "
+          "with pages of 4 KiB" },
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct fixture fixture;
+        struct test_image image = image_make();
+        init(&fixture, 64 * MIB);
+        image.flags = cases[i].flags;
+        fixture.page_sizes = cases[i].offered;
+        write_image(&fixture, &image);
+        assert_int_equal(fixture_boot(&fixture, "", false), cases[i].words ? -ENOEXEC : 0);
+        if (cases[i].words)
+            assert_said(&fixture, cases[i].words);
+        fixture_fini(&fixture);
+    }
+}
+
 static void a_wrapping_with_something_else_inside_is_refused(void **state)
 {
     static const char text[] = "MZ, but not from here";
@@ -488,6 +523,7 @@ int main(void)
         cmocka_unit_test(ram_that_is_too_small_is_told_with_what_is_needed),
         cmocka_unit_test(an_initrd_that_does_not_fit_is_told_with_what_is_needed),
         cmocka_unit_test(headers_that_make_no_sense_are_refused),
+        cmocka_unit_test(pages_that_the_cpu_does_not_have_are_refused),
         cmocka_unit_test(a_wrapping_with_something_else_inside_is_refused),
         cmocka_unit_test(a_zboot_image_of_another_compression_is_named),
         cmocka_unit_test(what_is_cut_off_is_told),

@@ -36,6 +36,9 @@ struct arch_vm {
 /* What a CPU under @model has of what the host offers. */
 struct cpu_parts cpu_parts_chosen(const struct cpu_parts *offered, const struct cpu_model *model);
 
+/* The sizes of pages, ORed, of a CPU whose ID_AA64MMFR0_EL1 is this. */
+uint64_t page_sizes_of(uint64_t mmfr0);
+
 /* --- gic.c --- */
 
 /* Makes the best interrupt controller that KVM has, without its last setup. Logs. Returns 0 or

@@ -44,6 +44,14 @@ int set_register(int vcpu_fd, uint64_t id, uint64_t value)
     return ioctl(vcpu_fd, KVM_SET_ONE_REG, &reg) < 0 ? -errno : 0;
 }
 
+uint64_t vcpu_page_sizes(const struct vcpu *vcpu)
+{
+    uint64_t mmfr0;
+    int err = get_register(vcpu->fd, ARM64_SYS_REG(3, 0, 0, 7, 0), &mmfr0);
+
+    return err ? 0 : page_sizes_of(mmfr0);
+}
+
 static void choose(struct kvm_vcpu_init *init, unsigned feature)
 {
     init->features[feature / 32] |= 1u << feature % 32;

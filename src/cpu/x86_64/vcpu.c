@@ -30,6 +30,12 @@ uint64_t cpu_hardware_id(const struct cpu_model *model, unsigned index)
     return index;
 }
 
+uint64_t vcpu_page_sizes(const struct vcpu *vcpu)
+{
+    (void)vcpu;
+    return 4096;
+}
+
 bool cpu_has_pmu(const struct vm *vm, const struct cpu_model *model)
 {
     (void)vm, (void)model;
