@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The parts of the agent: what it makes of the machine (machine.c), the job (job.c), the command
- * (command.c) and the conversation with the host (agent.c). */
+/* The parts of the agent: what it makes of the machine (machine.c), the job (job.c, user.c), the
+ * command (command.c) and the conversation with the host (agent.c). */
 #pragma once
 
 #include <stdbool.h>
@@ -51,6 +51,11 @@ bool job_prepare(struct job *job, struct failure *failure);
 /* Writes why @what could not be done. Returns false. */
 bool job_fail(struct failure *failure, uint32_t status, const char *what, const char *name,
               long err);
+
+/* --- user.c --- */
+
+/* Makes the user of that name the command's. Returns whether there is one; @failure says so. */
+bool user_find(struct job *job, const char *name, struct failure *failure);
 
 /* --- command.c --- */
 

@@ -28,8 +28,14 @@ static const char *error_text(long err, char *digits)
         return "permission denied";
     case EPERM:
         return "operation not permitted";
-    case ENODEV:
-        return "this kernel does not know that type of file system";
+    case EROFS:
+        return "read-only file system";
+    case EIO:
+        return "input/output error";
+    case ENOSPC:
+        return "no space left";
+    case EBUSY:
+        return "busy";
     case ENOTDIR:
         return "not a directory";
     case ENOMEM:
@@ -64,22 +70,31 @@ static bool fail_record(struct failure *failure)
 
 /* --- what is done --- */
 
-static long make_folder(const char *path)
+/* Makes the folders above @path that are not there. */
+static long make_folders_above(const char *path)
 {
     char part[4096];
-    long err = 0;
 
     for (size_t i = 0; i < sizeof(part) - 1; i++) {
         part[i] = path[i];
-        if (i > 0 && (path[i] == '/' || path[i] == '\0')) {
-            part[i] = '\0';
-            err = SYS(mkdirat, SYS_AT_FDCWD, part, 0755);
-            part[i] = path[i];
-        }
         if (path[i] == '\0')
-            return err == -EEXIST ? 0 : err;
+            return 0;
+        if (i > 0 && path[i] == '/') {
+            part[i] = '\0';
+            (void)SYS(mkdirat, SYS_AT_FDCWD, part, 0755);
+            part[i] = '/';
+        }
     }
     return -ENAMETOOLONG;
+}
+
+static long make_folder(const char *path)
+{
+    long err = make_folders_above(path);
+
+    if (err >= 0)
+        err = SYS(mkdirat, SYS_AT_FDCWD, path, 0755);
+    return err == -EEXIST ? 0 : err;
 }
 
 static bool do_mkdir(const char *path, struct failure *failure)
@@ -87,6 +102,26 @@ static bool do_mkdir(const char *path, struct failure *failure)
     long err = make_folder(path);
 
     return err < 0 ? job_fail(failure, 125, "make the folder ", path, err) : true;
+}
+
+/* A type that nobody registered: as which option of the kernel's configuration it would be there.
+ */
+static bool fail_type(struct failure *failure, const char *type)
+{
+    static const char *const options[][2] = {
+        { "virtiofs", "VIRTIO_FS" }, { "overlay", "OVERLAY_FS" }, { "tmpfs", "TMPFS" },
+        { "ext4", "EXT4_FS" },       { "xfs", "XFS_FS" },         { "btrfs", "BTRFS_FS" },
+        { "f2fs", "F2FS_FS" },       { "erofs", "EROFS_FS" },     { "squashfs", "SQUASHFS" },
+    };
+
+    failure->status = 123;
+    TEXT_JOIN(failure->text, "this kernel knows no file system of type '", type, "'");
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+        if (text_equals(options[i][0], type))
+            TEXT_JOIN(failure->text, "CONFIG_", options[i][1],
+                      " is not set in this kernel, or its module was not found");
+    }
+    return false;
 }
 
 /* @data: flags and four texts, in @len bytes that end in a NUL. */
@@ -107,6 +142,8 @@ static bool do_mount(const uint8_t *data, uint32_t len, struct failure *failure)
     }
     (void)make_folder(texts[2]); /* a read-only place may have it already */
     long err = SYS(mount, texts[1], texts[2], texts[0], flags, texts[3]);
+    if (err == -ENODEV)
+        return fail_type(failure, texts[0]);
     return err < 0 ? job_fail(failure, 125, "mount on ", texts[2], err) : true;
 }
 
@@ -133,6 +170,23 @@ static bool do_root(const char *path, struct failure *failure)
     if (err >= 0)
         err = SYS(chdir, "/");
     return err < 0 ? job_fail(failure, 125, "change the root to ", path, err) : true;
+}
+
+static bool do_host_name(const char *name, struct failure *failure)
+{
+    long err = SYS(sethostname, name, strlen(name));
+
+    return err < 0 ? job_fail(failure, 125, "name the machine ", name, err) : true;
+}
+
+/* Somebody may live where nothing can be made; that is for the command to find out. */
+static bool do_home(const struct job *job, const char *path)
+{
+    long err = make_folders_above(path);
+
+    if (err >= 0 && SYS(mkdirat, SYS_AT_FDCWD, path, 0755) >= 0 && job->has_user)
+        (void)SYS(fchownat, SYS_AT_FDCWD, path, job->uid, job->gid, 0);
+    return true;
 }
 
 /* --- records --- */
@@ -193,6 +247,12 @@ static bool take_record(struct job *job, uint32_t type, uint8_t *data, uint32_t 
         return do_mount(data, len, failure);
     case AGENT_RECORD_ROOT:
         return do_root(text, failure);
+    case AGENT_RECORD_HOST_NAME:
+        return do_host_name(text, failure);
+    case AGENT_RECORD_USER_NAME:
+        return user_find(job, text, failure);
+    case AGENT_RECORD_HOME:
+        return do_home(job, text);
     default:
         return fail_record(failure);
     }

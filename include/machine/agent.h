@@ -31,7 +31,7 @@ struct agent_job {
 
 /* A zeroed one is empty; failures are kept in it. */
 void agent_job_fini(struct agent_job *job);
-/* AGENT_RECORD_ARG, ENV, FOLDER, MKDIR or ROOT. */
+/* AGENT_RECORD_ARG, ENV, FOLDER, MKDIR, ROOT, HOST_NAME, USER_NAME or HOME. */
 void agent_job_text(struct agent_job *job, enum agent_record_type type, const char *text);
 /* @group_count: at most AGENT_GROUPS_MAX. */
 void agent_job_user(struct agent_job *job, uid_t uid, gid_t gid, const gid_t *groups,
@@ -47,7 +47,7 @@ enum agent_end {
     AGENT_END_NONE,   /* not yet */
     AGENT_END_EXIT,   /* value: its status */
     AGENT_END_SIGNAL, /* value: the signal */
-    AGENT_END_FAILED, /* value: 125, 126 or 127; text says why */
+    AGENT_END_FAILED, /* value: 123, 125, 126 or 127; text says why */
 };
 
 struct agent_result {

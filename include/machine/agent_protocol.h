@@ -32,7 +32,7 @@
 #define AGENT_PORT_NAME "hutch.agent"
 
 enum {
-    AGENT_VERSION = 1,
+    AGENT_VERSION = 2,
     AGENT_PAYLOAD_MAX = 8192,
     AGENT_JOB_MAX = 1 << 20,    /* bytes of all records together */
     AGENT_CREDIT_MAX = 1 << 20, /* that a stream may have left */
@@ -80,7 +80,8 @@ struct agent_hello {
 
 /* The command did not start. */
 struct agent_failed {
-    uint32_t status; /* 127: not found, 126: not executable, 125: something before that */
+    uint32_t status; /* 127: not found, 126: not executable, 125: something before that, 123: the
+                      * kernel lacks something for it */
 };
 
 enum agent_event {
@@ -114,4 +115,9 @@ enum agent_record_type {
     AGENT_RECORD_MOUNT,   /* uint32_t flags (MS_*), then four texts: type, source, target (which is
                            * made if need be), options */
     AGENT_RECORD_ROOT,    /* text: this folder, a mount point, becomes the root */
+    AGENT_RECORD_HOST_NAME, /* text */
+    AGENT_RECORD_USER_NAME, /* text: the user is this one of /etc/passwd, with the groups of
+                             * /etc/group, and gets a HOME */
+    AGENT_RECORD_HOME,      /* text: a folder, which is made for the user if it is not there, with
+                             * those above it; after USER */
 };

@@ -13,14 +13,25 @@
 #include "virtio/fs_share.h"
 #include "virtio/net.h"
 
-enum { CONFIG_MAX_DISKS = 24, CONFIG_MAX_NETS = 8, CONFIG_MAX_VOLUMES = 16, CONFIG_NAME_MAX = 63 };
+enum {
+    CONFIG_MAX_DISKS = 24,
+    CONFIG_MAX_NETS = 8,
+    CONFIG_MAX_VOLUMES = 16,                    /* of the user's */
+    CONFIG_MAX_SHARES = CONFIG_MAX_VOLUMES + 3, /* and the root, the working folder, the home */
+    CONFIG_MAX_GROUPS = 64,
+    CONFIG_NAME_MAX = 63,
+};
 
 /* TRANSPORT_AUTO: PCI, if the host gives the guest message-signalled interrupts. */
 enum transport { TRANSPORT_PCI, TRANSPORT_MMIO, TRANSPORT_AUTO };
 /* DTB_AUTO: what the architecture's kernels need; gone after config_check(). */
 enum dtb { DTB_OFF, DTB_ON, DTB_AUTO };
 enum on_reboot { ON_REBOOT_RESET, ON_REBOOT_EXIT };
-enum root { ROOT_UNSET, ROOT_NONE };
+/* Whose files a COMMAND sees. ROOT_UNSET: nobody said, and after root_choose(): there is no
+ * COMMAND, the machine is the user's own. ROOT_PATH: --root=PATH; gone after root_choose(). */
+enum root { ROOT_UNSET, ROOT_NONE, ROOT_HOST, ROOT_PATH, ROOT_FOLDER, ROOT_IMAGE };
+/* What a COMMAND sees of the user's home folder. */
+enum home { HOME_HIDE, HOME_RO, HOME_RW };
 /* TTY_AUTO: yes, if stdin and stdout are terminals; gone after config_check(). */
 enum tty { TTY_OFF, TTY_ON, TTY_AUTO };
 enum on_panic { ON_PANIC_EXIT, ON_PANIC_HOLD };
@@ -49,9 +60,21 @@ struct net_config {
 /* A folder of the host, shared by virtio-fs. */
 struct volume_config {
     char *path;
-    char *tag; /* what the guest mounts it by */
+    char *tag; /* what it is mounted by; NULL: nobody said, gone after config_check() */
     bool read_only;
     enum fs_cache cache;
+    /* Of those that the agent mounts for a COMMAND, by root_plan(): */
+    char *target; /* where; NULL: the guest mounts it itself */
+    bool is_root; /* what @target is made of */
+};
+
+/* Whom a COMMAND runs as. */
+struct user_config {
+    bool is_known; /* else @name is for the guest to look up; without one, it is root */
+    uint32_t uid, gid;
+    uint32_t groups[CONFIG_MAX_GROUPS];
+    size_t group_count;
+    char *name, *home; /* or NULL */
 };
 
 /* CONSOLE_TAIL: its last lines are kept, to be shown if things go wrong. */
@@ -79,7 +102,7 @@ struct config {
     size_t disk_count;
     struct net_config nets[CONFIG_MAX_NETS];
     size_t net_count;
-    struct volume_config volumes[CONFIG_MAX_VOLUMES];
+    struct volume_config volumes[CONFIG_MAX_SHARES];
     size_t volume_count;
     struct console_config console, serial; /* hvc0 and ttyS0 */
     bool has_rng;
@@ -89,9 +112,19 @@ struct config {
     uint64_t timeout_ms; /* 0: none */
     uint64_t grace_ms;
     char **command; /* and its arguments, not owned; NULL-terminated, or NULL: none */
+    char *shell[2]; /* what @command is if the user named none; owned */
     enum root root;
-    enum tty tty;             /* of the command */
-    uint64_t boot_timeout_ms; /* until the command is started; 0: none */
+    char *root_path;         /* of ROOT_PATH, ROOT_FOLDER and ROOT_IMAGE */
+    char *root_type;         /* of ROOT_IMAGE: its file system; NULL: not known */
+    unsigned root_partition; /* of ROOT_IMAGE: 0: it has none */
+    enum home home;
+    char **hidden; /* paths on the host; NULL-terminated, or NULL */
+    char *workdir; /* of the command; NULL: not said, and not known before root_plan() */
+    char *user;    /* name or number as given; NULL: the caller */
+    struct user_config run_as; /* by root_plan() */
+    char **env;                /* "NAME=VALUE" or "NAME", as given; NULL-terminated, or NULL */
+    enum tty tty;              /* of the command */
+    uint64_t boot_timeout_ms;  /* until the command is started; 0: none */
     enum dtb dtb;
     char *dtb_path;    /* of a copy for the user; NULL: none */
     char *result_path; /* NULL: none */
@@ -109,6 +142,13 @@ int config_check(struct config *config);
 
 /* Whether a machine may be called so: the name becomes part of paths. */
 bool config_name_is_valid(const char *name);
+
+/* Checks that there is room for the devices. Logs. Returns 0 or -EINVAL; config_check() calls it,
+ * and who adds devices later. */
+int config_check_device_count(const struct config *config);
+
+/* Adds a copy of @text to a NULL-terminated list. Returns 0 or -ENOMEM. */
+int config_add_text(char ***list, const char *text);
 
 /* How many virtio devices there are. */
 size_t config_device_count(const struct config *config);

@@ -80,6 +80,8 @@ static void print_volumes(struct json *json, const struct config *config)
         json_begin_object(json, NULL);
         json_text(json, "path", volume->path);
         json_text(json, "tag", volume->tag);
+        if (volume->target)
+            json_text(json, "guest", volume->target);
         json_bool(json, "readonly", volume->read_only);
         json_text(json, "cache", caches[volume->cache]);
         json_end_object(json);
@@ -120,6 +122,43 @@ static void print_cpu(struct json *json, const struct config *config)
     json_end_object(json);
 }
 
+static void print_list(struct json *json, const char *key, char *const *list)
+{
+    json_begin_array(json, key);
+    for (; list && *list; list++)
+        json_text(json, NULL, *list);
+    json_end_array(json);
+}
+
+static void print_root(struct json *json, const struct config *config)
+{
+    static const char *const homes[] = { "hide", "ro", "rw" };
+
+    json_text(json, "root",
+              config->root == ROOT_NONE   ? "none"
+              : config->root == ROOT_HOST ? "host"
+                                          : config->root_path);
+    if (config->root == ROOT_IMAGE)
+        json_text(json, "root-type", config->root_type);
+    if (config->root == ROOT_IMAGE && config->root_partition)
+        json_number(json, "root-partition", config->root_partition);
+    json_text(json, "home", homes[config->home]);
+    print_list(json, "hidden", config->hidden);
+}
+
+static void print_user(struct json *json, const struct config *config)
+{
+    const struct user_config *user = &config->run_as;
+
+    json_begin_object(json, "user");
+    json_text(json, "name", user->name);
+    if (user->is_known) {
+        json_number(json, "uid", user->uid);
+        json_number(json, "gid", user->gid);
+    }
+    json_end_object(json);
+}
+
 static void print_command(struct json *json, const struct config *config)
 {
     if (!config->command)
@@ -129,6 +168,9 @@ static void print_command(struct json *json, const struct config *config)
         json_text(json, NULL, *arg);
     json_end_array(json);
     json_bool(json, "tty", config->tty == TTY_ON);
+    print_root(json, config);
+    print_user(json, config);
+    json_text(json, "workdir", config->workdir);
     if (config->boot_timeout_ms)
         json_number(json, "boot-timeout_ms", config->boot_timeout_ms);
 }
@@ -152,7 +194,9 @@ void dry_run_print(const struct config *config)
     json_number(&json, "memory", config->memory_size);
     print_cpu(&json, config);
     json_text(&json, "kernel", config->kernel);
-    json_text(&json, "initrd", config->initrd_auto ? "auto" : config->initrd);
+    json_text(&json, "initrd",
+              config->initrd_auto || (config->command && !config->initrd) ? "auto"
+                                                                          : config->initrd);
     if (config->modules_folder)
         json_text(&json, "modules", config->modules_folder);
     json_text(&json, "cmdline", cmdline);

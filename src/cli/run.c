@@ -19,10 +19,12 @@
 #include "machine/config.h"
 #include "machine/machine.h"
 #include "machine/outcome.h"
+#include "machine/root.h"
 
 static void warn_about_root(const struct config *config)
 {
-    AUTO_FREE char *cmdline = config->initrd || config->initrd_auto ? NULL : config_cmdline(config);
+    AUTO_FREE char *cmdline =
+        config->initrd || config->initrd_auto || config->command ? NULL : config_cmdline(config);
 
     if (cmdline)
         kernel_warn_about_root(config->kernel, cmdline, config->transport != TRANSPORT_MMIO);
@@ -56,11 +58,15 @@ static int run(struct config *config)
 {
     struct outcome outcome = { .kind = OUTCOME_TOOL_ERROR };
 
-    int err = config_check(config);
+    int err = root_choose(config);
+    if (!err)
+        err = config_check(config);
     if (!err)
         err = kernel_resolve(&config->kernel);
     if (!err)
         err = find_modules(config);
+    if (!err)
+        err = root_plan(config);
     if (!err && config->initrd_auto)
         (void)initrd_cache_folder(&config->cache_folder); /* without one, it is made anew */
     /* Also of a machine that is not to be: the result tells that, and must do no harm. */

@@ -291,10 +291,52 @@ static int set_boot_timeout(void *target, const char *value, struct usage_error 
 
 static int set_root(void *target, const char *value, struct usage_error *error)
 {
-    if (strcmp(value, "none") != 0)
-        return usage_fail(error, "must be none");
-    ((struct config *)target)->root = ROOT_NONE;
+    struct config *config = target;
+
+    if (!strcmp(value, "none") || !strcmp(value, "host")) {
+        config->root = strcmp(value, "none") ? ROOT_HOST : ROOT_NONE;
+        return 0;
+    }
+    config->root = ROOT_PATH;
+    return option_replace_path(&config->root_path, value, error);
+}
+
+static int set_home(void *target, const char *value, struct usage_error *error)
+{
+    static const char *const words[] = { "hide", "ro", "rw", NULL };
+    static_assert(HOME_HIDE == 0 && HOME_RO == 1 && HOME_RW == 2, "the order of the words");
+    int at = value_word(value, words);
+
+    if (at < 0)
+        return usage_fail(error, "neither hide nor ro nor rw");
+    ((struct config *)target)->home = (enum home)at;
     return 0;
+}
+
+static int set_hide(void *target, const char *value, struct usage_error *error)
+{
+    if (!*value)
+        return usage_fail(error, "the path is missing");
+    return config_add_text(&((struct config *)target)->hidden, value);
+}
+
+static int set_workdir(void *target, const char *value, struct usage_error *error)
+{
+    return option_replace_path(&((struct config *)target)->workdir, value, error);
+}
+
+static int set_user(void *target, const char *value, struct usage_error *error)
+{
+    if (!*value)
+        return usage_fail(error, "the user's name or number is missing");
+    return option_replace_text(&((struct config *)target)->user, value);
+}
+
+static int set_env(void *target, const char *value, struct usage_error *error)
+{
+    if (!*value || *value == '=')
+        return usage_fail(error, "not NAME or NAME=VALUE");
+    return config_add_text(&((struct config *)target)->env, value);
 }
 
 static int set_tty(void *target, const char *value, struct usage_error *error)
@@ -346,8 +388,9 @@ const struct option run_options[] = {
       "user|none|tap:IF|fd:N|stream:SOCKET[,mac=MAC][,mtu=N][,queues=N]",
       "a network card (default: none; of --net alone: user)", option_set_net, COMPLETE_WORDS,
       "user none tap: fd: stream:", .implied = "user" },
-    { "volume", 'v', OPTION_LIST, "HOST[:TAG][:ro|rw][,cache=MODE]",
-      "a folder, which the guest mounts: -t virtiofs TAG DIR", option_set_volume, COMPLETE_FILE },
+    { "volume", 'v', OPTION_LIST, "HOST[:GUEST|:TAG][:ro|rw][,cache=MODE]",
+      "a folder, at the same path, at GUEST, or for the guest to mount", option_set_volume,
+      COMPLETE_FILE },
     { "console", 0, 0, "tty|none|file:PATH", "where hvc0 goes (default: none)", set_console,
       COMPLETE_WORDS, "tty none file:" },
     { "serial", 0, 0, "tty|none|file:PATH", "where ttyS0 goes (default: tty)", set_serial,
@@ -361,8 +404,17 @@ const struct option run_options[] = {
       COMPLETE_WORDS, "on off" },
     { "dump-dtb", 0, 0, "FILE", "write the guest's device tree into FILE", set_dump_dtb,
       COMPLETE_FILE },
-    { "root", 'r', 0, "none", "what a COMMAND sees: none is the initial RAM disk", set_root,
-      COMPLETE_WORDS, "none" },
+    { "root", 'r', 0, "host|DIR|IMAGE|none",
+      "whose files a COMMAND sees, read-only under a layer in RAM (default: host)", set_root,
+      COMPLETE_FILE, "host none" },
+    { "home", 0, 0, "hide|ro|rw", "your home folder in the guest (default: hide)", set_home,
+      COMPLETE_WORDS, "hide ro rw" },
+    { "hide", 0, OPTION_LIST, "PATH", "a file or folder which the guest does not see", set_hide,
+      COMPLETE_FILE },
+    { "workdir", 'w', 0, "DIR", "where a COMMAND begins (default: the working folder)", set_workdir,
+      COMPLETE_FILE },
+    { "user", 'u', 0, "NAME|UID", "whom a COMMAND runs as (default: you)", set_user },
+    { "env", 'e', OPTION_LIST, "NAME[=VALUE]", "a variable for a COMMAND", set_env },
     { "tty", 't', OPTION_BOOLEAN, NULL,
       "a terminal for a COMMAND (default: if stdin and stdout are)", set_tty },
     { "boot-timeout", 0, 0, "TIME", "how long until a COMMAND starts (default: 60s)",

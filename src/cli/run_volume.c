@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* `hutch run --volume`: a folder of the host, its tag, and how it is shared: words after the last
- * colon, so that a path may have commas. */
+/* `hutch run --volume`: a folder of the host, its place or its tag in the guest, and how it is
+ * shared: words after the last colon, so that a path may have commas. */
 #include <errno.h>
 #include <string.h>
 
@@ -75,14 +75,15 @@ int option_set_volume(void *target, const char *value, struct usage_error *error
     char *tag = strchr(path, ':');
     if (tag)
         *tag++ = '\0';
-    else
-        tag = path;
-    if (!*path || !*tag)
-        return usage_fail(error, "not HOST[:TAG][:ro|rw][,cache=MODE], where HOST is a folder");
-    if (strlen(tag) > FS_TAG_LEN) {
+    if (!*path || (tag && !*tag))
+        return usage_fail(error,
+                          "not HOST[:GUEST|:TAG][:ro|rw][,cache=MODE], where HOST is a folder");
+    if (tag && tag[0] != '/' && strlen(tag) > FS_TAG_LEN) {
         return usage_fail(error, "the tag '%.80s' has more than %d bytes; choose another: HOST:TAG",
                           tag, FS_TAG_LEN);
     }
-    err = option_replace_text(&volume->tag, tag);
+    if (tag && !strncmp(tag, "hutch.", 6))
+        return usage_fail(error, "tags that begin with 'hutch.' are hutch's own");
+    err = tag ? option_replace_text(&volume->tag, tag) : 0;
     return err ? err : option_replace_text(&volume->path, path);
 }

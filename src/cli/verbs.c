@@ -21,12 +21,14 @@ static const struct option doctor_options[] = {
 const struct verb verbs[] = {
     { .name = "run",
       .operands = "[--] [COMMAND [ARG...]]",
-      .summary = "boot a machine from a kernel of yours",
+      .summary = "run a command, or your shell, in a machine; or boot one of yours",
       .details =
+          "Without a kernel or a disk of yours: your own files in a machine, and COMMAND or your\n"
+          "shell there. What is written is gone at the end, but in the folder you are in.\n"
           "SIZE takes K, M, G or T and counts MiB without; TIME takes ms, s, m or h and counts\n"
           "seconds without. HUTCH_CPUS, HUTCH_MEMORY ... set other defaults.\n"
-          "Exit status: 0 power-off, 120 reboot, 121 guest down, 122 panic, 124 timeout,\n"
-          "125 hutch failed; with a COMMAND, its own status; hutch(1) has the rest.\n",
+          "Exit status: 0 power-off, 120 reboot, 121 guest down, 122 panic, 123 no boot,\n"
+          "124 timeout, 125 hutch failed; with a COMMAND, its own status; hutch(1) has the rest.\n",
       .run = cli_run,
       .options = run_options,
       .has_variables = true,

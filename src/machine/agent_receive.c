@@ -66,7 +66,8 @@ static void take_failed(struct agent *agent, const uint8_t *data, size_t len)
     uint32_t status = le32toh(failed.status);
     copy_text(agent->result.text, sizeof(agent->result.text), data + sizeof(failed),
               len - sizeof(failed));
-    agent_end_with(agent, AGENT_END_FAILED, status == 126 || status == 127 ? status : 125);
+    bool is_known = status == 123 || status == 126 || status == 127;
+    agent_end_with(agent, AGENT_END_FAILED, is_known ? status : 125);
 }
 
 static struct output *find_output(struct agent *agent, uint16_t stream)

@@ -191,6 +191,17 @@ static int check_disk(const struct config *config, size_t at)
     return err ? err : check_disk_pairs(config, at);
 }
 
+/* After the disks, as an image of another format is not one without a file system. */
+static int check_root_image(const struct config *config)
+{
+    if (config->root != ROOT_IMAGE || !config->command || config->root_type)
+        return 0;
+    log_error("--root=%s: no file system is found in this image that hutch knows (ext4, xfs, "
+              "btrfs, f2fs, erofs, squashfs), neither in the whole nor in a partition",
+              config->root_path);
+    return -EINVAL;
+}
+
 static int check_net(const struct net_config *net)
 {
     struct stat st;
@@ -245,6 +256,8 @@ int machine_check(const struct config *config)
         err = machine_check_memory(config);
     for (size_t i = 0; !err && i < config->disk_count; i++)
         err = check_disk(config, i);
+    if (!err)
+        err = check_root_image(config);
     for (size_t i = 0; !err && i < config->net_count; i++)
         err = check_net(&config->nets[i]);
     return err;
@@ -295,10 +308,10 @@ static int try_net(const struct net_config *net)
     return -ENOENT;
 }
 
-static int try_volume(const struct volume_config *volume)
+static int try_volume(const struct config *config, const struct volume_config *volume)
 {
     struct fs_share *share = NULL;
-    int err = session_open_volume(volume, 1, &share);
+    int err = session_open_volume(config, volume, &share);
 
     fs_share_destroy(share);
     return err;
@@ -313,6 +326,6 @@ int machine_try(const struct config *config)
     for (size_t i = 0; !err && i < config->net_count; i++)
         err = try_net(&config->nets[i]);
     for (size_t i = 0; !err && i < config->volume_count; i++)
-        err = try_volume(&config->volumes[i]);
+        err = try_volume(config, &config->volumes[i]);
     return err;
 }

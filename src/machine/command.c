@@ -272,7 +272,8 @@ static void take_end(struct machine *machine, const struct agent_result *result)
         outcome->kind = OUTCOME_SIGNAL;
         break;
     case AGENT_END_FAILED:
-        outcome->kind = OUTCOME_NOT_STARTED;
+        outcome->kind =
+            result->value == STATUS_BOOT_FAILURE ? OUTCOME_BOOT_FAILURE : OUTCOME_NOT_STARTED;
         log_error("%s", result->text);
         break;
     }
@@ -291,5 +292,6 @@ void machine_judge_command(struct machine *machine)
     (void)snprintf(machine->outcome.kernel, sizeof(machine->outcome.kernel), "%s", result->release);
     if (machine->outcome.kind != OUTCOME_TIMEOUT && machine->outcome.kind != OUTCOME_STOPPED)
         take_end(machine, result);
-    explain(machine);
+    if (result->end != AGENT_END_FAILED) /* that was said */
+        explain(machine);
 }

@@ -19,6 +19,7 @@
 #include "host/limits.h"
 #include "host/log.h"
 #include "mem/layout.h"
+#include "virtio/fs.h"
 
 enum {
     DEFAULT_CPUS_MAX = 4,
@@ -56,11 +57,35 @@ int config_init(struct config *config)
     return 0;
 }
 
+int config_add_text(char ***list, const char *text)
+{
+    size_t count = 0;
+
+    while (*list && (*list)[count])
+        count++;
+    char **grown = reallocarray(*list, count + 2, sizeof(*grown));
+    if (!grown)
+        return -ENOMEM;
+    *list = grown;
+    grown[count] = strdup(text);
+    if (!grown[count])
+        return -ENOMEM;
+    grown[count + 1] = NULL;
+    return 0;
+}
+
+static void free_list(char **list)
+{
+    for (char **text = list; text && *text; text++)
+        free(*text);
+    free(list);
+}
+
 void config_fini(struct config *config)
 {
-    for (char **name = config->masked_features; name && *name; name++)
-        free(*name);
-    free(config->masked_features);
+    free_list(config->masked_features);
+    free_list(config->hidden);
+    free_list(config->env);
     for (size_t i = 0; i < config->disk_count; i++) {
         free(config->disks[i].path);
         free(config->disks[i].serial);
@@ -70,6 +95,7 @@ void config_fini(struct config *config)
     for (size_t i = 0; i < config->volume_count; i++) {
         free(config->volumes[i].path);
         free(config->volumes[i].tag);
+        free(config->volumes[i].target);
     }
     free(config->console.path);
     free(config->serial.path);
@@ -82,6 +108,13 @@ void config_fini(struct config *config)
     free(config->cmdline);
     free(config->dtb_path);
     free(config->result_path);
+    free(config->shell[0]);
+    free(config->root_path);
+    free(config->root_type);
+    free(config->workdir);
+    free(config->user);
+    free(config->run_as.name);
+    free(config->run_as.home);
     *config = (struct config){ 0 };
 }
 
@@ -155,8 +188,8 @@ static int check_command(struct config *config)
         config->tty = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) ? TTY_ON : TTY_OFF;
     if (!config->command)
         return 0;
-    if (config->root != ROOT_NONE || !config->initrd) {
-        log_error("a COMMAND ('%s') needs --root=none and an initial RAM disk of yours (-i FILE) "
+    if (config->root == ROOT_NONE && !config->initrd) {
+        log_error("--root=none: the COMMAND ('%s') needs an initial RAM disk of yours (-i FILE) "
                   "that has it",
                   config->command[0]);
         return -EINVAL;
@@ -231,12 +264,35 @@ static int check_nets(struct config *config)
     return 0;
 }
 
-static int check_volumes(const struct config *config)
+/* A tag that nobody named is the folder's name as given, but for one that the agent mounts. */
+static int resolve_tag(const struct config *config, struct volume_config *volume)
+{
+    bool by_agent = config->command && (!volume->tag || volume->tag[0] == '/');
+
+    if (by_agent)
+        return 0;
+    if (!volume->tag)
+        volume->tag = strdup(volume->path);
+    if (!volume->tag)
+        return log_errno(-ENOMEM, "--volume=%s", volume->path);
+    if (strlen(volume->tag) > FS_TAG_LEN) {
+        log_error("--volume=%s: the tag '%.80s' has more than %d bytes; choose another: HOST:TAG",
+                  volume->path, volume->tag, FS_TAG_LEN);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int check_volumes(struct config *config)
 {
     for (size_t i = 0; i < config->volume_count; i++) {
-        const struct volume_config *volume = &config->volumes[i];
-        for (size_t j = 0; j < i; j++) {
-            if (strcmp(volume->tag, config->volumes[j].tag) != 0)
+        struct volume_config *volume = &config->volumes[i];
+        int err = resolve_tag(config, volume);
+
+        if (err)
+            return err;
+        for (size_t j = 0; volume->tag && j < i; j++) {
+            if (!config->volumes[j].tag || strcmp(volume->tag, config->volumes[j].tag) != 0)
                 continue;
             log_error("--volume=%s: the tag '%s' is given twice; choose another: HOST:TAG",
                       volume->path, volume->tag);
@@ -254,7 +310,7 @@ size_t config_device_count(const struct config *config)
 
 /* Each virtio device takes a slot on the PCI bus, whose first is the bridge's, or one of the pages
  * that there are interrupt pins for. */
-static int check_device_count(const struct config *config)
+int config_check_device_count(const struct config *config)
 {
     bool is_pci = config->transport != TRANSPORT_MMIO;
     size_t places = is_pci ? PCI_SLOT_COUNT - 1 : LAYOUT_VIRTIO_MMIO_MAX;
@@ -314,7 +370,7 @@ int config_check(struct config *config)
     if (!err)
         err = check_volumes(config);
     if (!err)
-        err = check_device_count(config);
+        err = config_check_device_count(config);
     if (!err)
         err = resolve_dtb(config);
     if (!err)

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The user's initial RAM disk with the agent as its /init, and with the modules that the machine's
- * devices take, where they are known: behind each other, as the kernel unpacks one archive after
- * the other. A kernel without modules is believed to have built in what it needs; the agent tells
- * if it has not. */
+/* The user's initial RAM disk, if there is one, with the agent as its /init, and with the modules
+ * that the machine's devices take, where they are known: behind each other, as the kernel unpacks
+ * one archive after the other. A kernel without modules is believed to have built in what it needs;
+ * the agent tells if it has not. */
 #include <errno.h>
+#include <stdio.h>
 
 #include "boot/initramfs.h"
 #include "boot/modules.h"
@@ -11,18 +12,56 @@
 #include "host/log.h"
 #include "machine_private.h"
 
-static int want_needed(const struct config *config, struct modules *modules, const char *name)
+static int want_needed(const struct config *config, struct modules *modules, const char *name,
+                       const char *user)
 {
     const char *option = modules_option(name);
     int err = modules_want(modules, name);
 
     if (err == -ENOENT)
-        log_error("kernel '%s': CONFIG_%s is not set in this kernel: the agent, which runs a "
-                  "COMMAND, needs '%s'",
-                  config->kernel, option ? option : "?", name);
+        log_error("kernel '%s': CONFIG_%s is not set in this kernel: %s needs '%s'", config->kernel,
+                  option ? option : "?", user, name);
     else if (err < 0)
         (void)log_errno(err, "kernel '%s': module '%s'", config->kernel, name);
-    return err < 0 ? err : 0;
+    return err == -ENOENT ? -ENOPKG : err < 0 ? err : 0;
+}
+
+static const char agent[] = "the agent, which runs a COMMAND,";
+static const char root[] = "the root of the guest";
+
+static bool has_mounts(const struct config *config)
+{
+    for (size_t i = 0; i < config->volume_count; i++) {
+        if (config->volumes[i].target)
+            return true;
+    }
+    return false;
+}
+
+/* A file system's alias is the surest name, but what is built in has only its own. */
+static int want_image(const struct config *config, struct modules *modules)
+{
+    char alias[32];
+    int err = want_needed(config, modules, "virtio_blk", root);
+
+    (void)snprintf(alias, sizeof(alias), "fs-%s", config->root_type);
+    if (!err && modules_want(modules, alias) < 0)
+        err = want_needed(config, modules, config->root_type, root);
+    return err;
+}
+
+/* What the job (job.c) mounts. */
+static int want_mounts(const struct config *config, struct modules *modules)
+{
+    bool has_layers = config->root != ROOT_NONE;
+    int err =
+        has_mounts(config) ? want_needed(config, modules, "virtiofs", "a folder of the host") : 0;
+
+    if (!err && config->root == ROOT_IMAGE)
+        err = want_image(config, modules);
+    if (!err && has_layers)
+        err = want_needed(config, modules, "overlay", root);
+    return err;
 }
 
 /* Drivers of what the machine has; without these a command can do. */
@@ -32,6 +71,8 @@ static void want_useful(const struct config *config, struct modules *modules)
         (void)modules_want(modules, "virtio_blk");
     if (config->net_count > 0)
         (void)modules_want(modules, "virtio_net");
+    if (config->volume_count > 0)
+        (void)modules_want(modules, "virtiofs");
     if (config->has_rng)
         (void)modules_want(modules, "virtio-rng");
 }
@@ -39,13 +80,15 @@ static void want_useful(const struct config *config, struct modules *modules)
 static int plan_modules(const struct config *config, struct modules *modules)
 {
     bool by_pci = config->transport != TRANSPORT_MMIO;
-    int err = want_needed(config, modules, by_pci ? "virtio_pci" : "virtio_mmio");
+    int err = want_needed(config, modules, by_pci ? "virtio_pci" : "virtio_mmio", agent);
 
     /* On an Arm host it may be the other one. */
     if (config->transport == TRANSPORT_AUTO)
         (void)modules_want(modules, "virtio_mmio");
     if (!err)
-        err = want_needed(config, modules, "virtio_console");
+        err = want_needed(config, modules, "virtio_console", agent);
+    if (!err)
+        err = want_mounts(config, modules);
     if (!err)
         want_useful(config, modules);
     return err;
@@ -80,7 +123,8 @@ int session_add_agent(const struct config *config, int *initrd_fd)
     if (!err)
         err = initramfs_add_file(initramfs, "init", 0755, agent_image, agent_image_size);
     if (err) {
-        (void)log_errno(err, "the agent in the initial RAM disk '%s'", config->initrd);
+        (void)log_errno(err, "the agent in the initial RAM disk '%s'",
+                        config->initrd ? config->initrd : "auto");
     } else {
         err = add_modules(config, initramfs);
         if (!err)

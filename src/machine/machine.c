@@ -531,6 +531,8 @@ void machine_run(const struct config *config, struct outcome *ret)
     int err = session_open(&session);
     if (err == -ETIME)
         ret->kind = OUTCOME_TIMEOUT;
+    if (err == -ENOPKG) /* the kernel lacks what this machine needs */
+        ret->kind = OUTCOME_BOOT_FAILURE;
     if (!err) {
         do {
             run_once(&session, ret);

@@ -44,7 +44,7 @@ struct session {
     /* Owned, and lent to the devices of one machine after the other; by index in the config. */
     struct block_backend *disks[CONFIG_MAX_DISKS];
     struct net_backend *nets[CONFIG_MAX_NETS];
-    struct fs_share *shares[CONFIG_MAX_VOLUMES];
+    struct fs_share *shares[CONFIG_MAX_SHARES];
     struct boot_files boot_files;
     int dtb_fd; /* gets a copy of the device tree, once; -1: nobody does */
 };
@@ -62,16 +62,18 @@ uint64_t session_age_ns(const struct session *session);
 
 /* Opens a disk as every machine has it. Logs what is wrong. Returns 0 or -errno. */
 int session_open_disk(const struct disk_config *disk, struct block_backend **ret);
-/* The same of a folder, one of @count. */
-int session_open_volume(const struct volume_config *volume, size_t count, struct fs_share **ret);
+/* The same of a folder, one of those in @config. */
+int session_open_volume(const struct config *config, const struct volume_config *volume,
+                        struct fs_share **ret);
 /* Opens what gets a copy of the device tree; -1: nothing. Logs. */
 int session_open_dtb(const struct config *config, int *ret);
 /* Opens kernel and initrd, or makes the initrd. Logs. The caller closes them, also after a failure.
  */
 int session_open_boot_files(const struct config *config, struct boot_files *ret);
 
-/* Replaces the user's initial RAM disk by one that has the agent as well. Logs. Returns 0 or
- * -errno. In initrd_agent.c. */
+/* Replaces the user's initial RAM disk, if there is one (else *@initrd_fd is -1), by one that has
+ * the agent as well. Logs. Returns 0, -ENOPKG if the kernel lacks a driver, or -errno. In
+ * initrd_agent.c. */
 int session_add_agent(const struct config *config, int *initrd_fd);
 
 enum console_index { CONSOLE_SERIAL, CONSOLE_VIRTIO };

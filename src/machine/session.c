@@ -14,6 +14,7 @@
 #include "host/fd.h"
 #include "host/log.h"
 #include "machine_private.h"
+#include "root_private.h"
 
 /* --- time --- */
 
@@ -68,16 +69,39 @@ static int open_net(const struct net_config *net, struct net_backend **ret)
     return -EINVAL;
 }
 
-int session_open_volume(const struct volume_config *volume, size_t count, struct fs_share **ret)
+/* What the agent mounts has nothing in it of what is hidden; of the host's root, nothing either of
+ * what the guest's kernel has itself. The paths are the config's, the list is the caller's to free.
+ */
+static const char **list_hidden(const struct config *config, const struct volume_config *volume)
 {
+    bool is_host_root = volume->is_root && config->root == ROOT_HOST;
+    size_t count = 0, own_count = 0;
+
+    while (config->hidden && config->hidden[count])
+        count++;
+    while (hidden_of_root[own_count])
+        own_count++;
+    const char **list = calloc(count + own_count + 1, sizeof(*list));
+    for (size_t i = 0; list && volume->target && i < count; i++)
+        list[i] = config->hidden[i];
+    for (size_t i = 0; list && is_host_root && i < own_count; i++)
+        list[count + i] = hidden_of_root[i];
+    return list;
+}
+
+int session_open_volume(const struct config *config, const struct volume_config *volume,
+                        struct fs_share **ret)
+{
+    AUTO_FREE const char **hidden = list_hidden(config, volume);
     const struct fs_share_params params = {
         .path = volume->path,
         .read_only = volume->read_only,
         .cache = volume->cache,
-        .share_count = (unsigned)count,
+        .hidden = hidden,
+        .share_count = (unsigned)config->volume_count,
     };
 
-    return fs_share_open(&params, ret);
+    return hidden ? fs_share_open(&params, ret) : log_errno(-ENOMEM, "folder '%s'", volume->path);
 }
 
 /* What the user opened for us is not for the helpers that we start. */
@@ -114,8 +138,10 @@ int session_open_boot_files(const struct config *config, struct boot_files *ret)
     AUTO_FREE char *cmdline = config->initrd_auto ? config_cmdline(config) : NULL;
     int err = boot_files_open(config->kernel, config->initrd, ret);
 
-    if (!err && config->command)
+    if (!err && config->command) {
+        ret->initrd = config->initrd ? config->initrd : "auto";
         return session_add_agent(config, &ret->initrd_fd);
+    }
     if (err || !config->initrd_auto)
         return err;
     if (!cmdline)
@@ -158,7 +184,7 @@ int session_open(struct session *session)
     for (size_t i = 0; !err && i < config->net_count; i++)
         err = open_net(&config->nets[i], &session->nets[i]);
     for (size_t i = 0; !err && i < config->volume_count; i++)
-        err = session_open_volume(&config->volumes[i], config->volume_count, &session->shares[i]);
+        err = session_open_volume(config, &config->volumes[i], &session->shares[i]);
     if (!err)
         err = session_open_boot_files(config, &session->boot_files);
     if (!err)
@@ -170,7 +196,7 @@ void session_close(struct session *session)
 {
     fd_close(&session->dtb_fd);
     boot_files_close(&session->boot_files);
-    for (size_t i = 0; i < CONFIG_MAX_VOLUMES; i++)
+    for (size_t i = 0; i < CONFIG_MAX_SHARES; i++)
         fs_share_destroy(session->shares[i]);
     for (size_t i = 0; i < CONFIG_MAX_NETS; i++)
         net_backend_destroy(session->nets[i]);

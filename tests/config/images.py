@@ -88,8 +88,27 @@ def kernels():
     }
 
 
+def ext4(size):
+    """Only the mark of an ext4 file system."""
+    return (bytes(1024 + 56) + b"\x53\xef").ljust(size, b"\0")
+
+
+def gpt(*partitions):
+    """A disk with (first sector, content) in a GPT."""
+    entries = b"".join(b"\1" * 32 + struct.pack("<QQ", first, first + len(data) // 512 - 1) + bytes(80)
+                       for first, data in partitions)
+    header = b"EFI PART".ljust(72, b"\0") + struct.pack("<QII", 2, len(partitions), 128)
+    disk = bytearray((bytes(446 + 4) + b"\xee").ljust(510, b"\0") + b"\x55\xaa" +
+                     header.ljust(512, b"\0") + entries)
+    for first, data in partitions:
+        disk = disk.ljust(first * 512, b"\0") + data
+    return bytes(disk)
+
+
 def disks():
     return {
+        "ext4": ext4(8192),
+        "gpt": gpt((34, bytes(4096)), (42, ext4(4096)), (50, ext4(8192)), (66, bytes(16384))),
         "disk": bytes(1 << 20),
         "disk2": bytes(1 << 20),
         "a,b.img": bytes(8192),
@@ -196,7 +215,7 @@ class Folder:
             os.makedirs(os.path.dirname(os.path.join(path, name)), exist_ok=True)
             with open(os.path.join(path, name), "wb") as file:
                 file.write(data)
-        os.mkdir(os.path.join(path, "folder"))
+        os.makedirs(os.path.join(path, "folder/deep"))
         os.mkfifo(os.path.join(path, "fifo"))
         for name in ("bzimage", "cpio", "disk"):
             os.link(os.path.join(path, name), os.path.join(path, "other-" + name))

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What a COMMAND finds in the guest: whose files, where, and as whom it runs.
+ *
+ * Of the options of `hutch run` both functions make a plan in struct config, which the devices
+ * (machine.c), the agent's job (job.c) and --dry-run read. */
+#pragma once
+
+#include "machine/config.h"
+
+/* Decides what kind of machine it is: what --root names, or, if nobody said, the host's files for a
+ * COMMAND and for a user who names neither a kernel nor a disk; in these the command is the user's
+ * shell, if none is given. An image becomes the first disk. Comes before config_check(). Logs what
+ * is wrong. Returns 0 or -errno. */
+int root_choose(struct config *config);
+
+/* For a machine with a COMMAND: adds the folders that the guest gets, what is hidden in them, the
+ * user and the working folder. Comes after config_check(). Logs. Returns 0 or -errno. */
+int root_plan(struct config *config);
