@@ -124,6 +124,7 @@ struct config {
     struct user_config run_as; /* by root_plan() */
     char **env;                /* "NAME=VALUE" or "NAME", as given; NULL-terminated, or NULL */
     enum tty tty;              /* of the command */
+    bool has_stdin;            /* it is read for the guest */
     uint64_t boot_timeout_ms;  /* until the command is started; 0: none */
     enum dtb dtb;
     char *dtb_path;    /* of a copy for the user; NULL: none */

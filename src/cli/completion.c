@@ -42,6 +42,8 @@ static void print_bash_options(const struct verb *verb)
         printf("--%s ", option->name);
         if (can_be_negated(option))
             printf("--no-%s ", option->name);
+        if (option->no_letter)
+            printf("-%c ", option->no_letter);
     }
 }
 
@@ -121,7 +123,8 @@ static void print_zsh_text(const char *text)
     }
 }
 
-static void print_zsh_spec(const struct option *option, const char *dashes, const char *name)
+static void print_zsh_spec(const struct option *option, bool negated, const char *dashes,
+                           const char *name)
 {
     bool has_value = !(option->flags & OPTION_BOOLEAN);
 
@@ -130,7 +133,7 @@ static void print_zsh_spec(const struct option *option, const char *dashes, cons
            : strlen(dashes) > 1 ? "="
                                 : "+");
     /* What has the same text would be shown as one. */
-    fputs(strcmp(name, option->name) != 0 && name[1] ? "not: " : "", stdout);
+    fputs(negated ? "not: " : "", stdout);
     print_zsh_text(option->help);
     putchar(']');
     if (has_value) {
@@ -154,14 +157,16 @@ static void print_zsh_verb(const struct verb *verb)
 
     printf("    %s)\n        _arguments \\\n", verb->name);
     while ((option = verb_next_option(verb, option))) {
-        const char letter[] = { option->letter, '\0' };
+        const char letter[] = { option->letter, '\0' }, no_letter[] = { option->no_letter, '\0' };
         char negated[64];
-        print_zsh_spec(option, "--", option->name);
+        print_zsh_spec(option, false, "--", option->name);
         if (option->letter)
-            print_zsh_spec(option, "-", letter);
+            print_zsh_spec(option, false, "-", letter);
         (void)snprintf(negated, sizeof(negated), "no-%s", option->name);
         if (can_be_negated(option))
-            print_zsh_spec(option, "--", negated);
+            print_zsh_spec(option, true, "--", negated);
+        if (option->no_letter)
+            print_zsh_spec(option, true, "-", no_letter);
     }
     if (verb->words)
         printf("            '1: :(%s)' \\\n", verb->words);
@@ -209,9 +214,13 @@ static void print_fish_option(const struct verb *verb, const struct option *opti
     fputs(" -d ", stdout);
     print_quoted(option->help);
     putchar('\n');
-    if (can_be_negated(option))
-        printf("complete -c hutch -n '__fish_seen_subcommand_from %s' -l no-%s\n", verb->name,
-               option->name);
+    if (!can_be_negated(option))
+        return;
+    printf("complete -c hutch -n '__fish_seen_subcommand_from %s' -l no-%s", verb->name,
+           option->name);
+    if (option->no_letter)
+        printf(" -s %c", option->no_letter);
+    putchar('\n');
 }
 
 static void print_fish(void)

@@ -214,6 +214,7 @@ void dry_run_print(const struct config *config)
     if (config->timeout_ms)
         json_number(&json, "timeout_ms", config->timeout_ms);
     json_number(&json, "grace_ms", config->grace_ms);
+    json_bool(&json, "stdin", config->has_stdin);
     print_escape(&json, config->escape_key);
     json_text(&json, "dump-dtb", config->dtb_path);
     json_text(&json, "result", config->result_path);

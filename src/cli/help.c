@@ -24,16 +24,18 @@ void help_print_overview(FILE *out)
 
 static void print_option(const struct option *option)
 {
-    char left[160];
+    char left[160], no_letter[8] = "";
     const char *no =
         option->flags & OPTION_BOOLEAN && !(option->flags & OPTION_HELP) ? "[no-]" : "";
     const char *open = option->flags & OPTION_VALUE_OPTIONAL ? "[=" : "=";
     const char *close = option->flags & OPTION_VALUE_OPTIONAL ? "]" : "";
 
-    int len = snprintf(left, sizeof(left), "  %c%c%c --%s%s%s%s%s", option->letter ? '-' : ' ',
+    if (option->no_letter)
+        (void)snprintf(no_letter, sizeof(no_letter), ", -%c", option->no_letter);
+    int len = snprintf(left, sizeof(left), "  %c%c%c --%s%s%s%s%s%s", option->letter ? '-' : ' ',
                        option->letter ? option->letter : ' ', option->letter ? ',' : ' ', no,
                        option->name, option->value ? open : "", option->value ? option->value : "",
-                       option->value ? close : "");
+                       option->value ? close : "", no_letter);
     if (len < HELP_COLUMN)
         printf("%-*s%s\n", HELP_COLUMN, left, option->help);
     else

@@ -92,12 +92,14 @@ static const struct option *find_long(const struct verb *verb, const char *name,
     return NULL;
 }
 
-static const struct option *find_short(const struct verb *verb, char letter)
+/* -@letter, which may be --no-NAME: @ret_negated. */
+static const struct option *find_short(const struct verb *verb, char letter, bool *ret_negated)
 {
     const struct option *option = NULL;
 
     while ((option = verb_next_option(verb, option))) {
-        if (option->letter == letter)
+        *ret_negated = option->no_letter == letter;
+        if (option->letter == letter || *ret_negated)
             return option;
     }
     return NULL;
@@ -218,7 +220,8 @@ static int parse_long(struct parser *parser, const char *arg)
 
 static int parse_short(struct parser *parser, const char *arg)
 {
-    const struct option *option = find_short(parser->verb, arg[1]);
+    bool negated = false;
+    const struct option *option = find_short(parser->verb, arg[1], &negated);
     const char *value = arg[2] ? arg + 2 : NULL;
     char label[NAME_MAX_LEN];
 
@@ -229,9 +232,9 @@ static int parse_short(struct parser *parser, const char *arg)
     if (!option)
         return usage_fail(parser->error, "no option '-%.*s'; `hutch help %s` lists them",
                           isascii(arg[1]) ? 1 : NAME_MAX_LEN, arg + 1, parser->verb->name);
-    (void)snprintf(label, sizeof(label), "--%s", option->name);
+    (void)snprintf(label, sizeof(label), "--%s%s", negated ? "no-" : "", option->name);
     if (option->flags & OPTION_BOOLEAN)
-        return parse_boolean(parser, option, label, value, false);
+        return parse_boolean(parser, option, label, value, negated);
     if (value && value[0] == '=')
         return usage_fail(parser->error, "'%.80s': write '-%c %.80s' or '%s%.80s'", arg, arg[1],
                           value + 1, label, value);

@@ -41,6 +41,7 @@ struct option {
     const char *words;    /* of the value, for the completions, with blanks between */
     const char *implied;  /* of OPTION_VALUE_OPTIONAL */
     const char *excludes; /* the name of an option which cannot be given as well */
+    char no_letter;       /* of --no-NAME; '\0': none */
 };
 
 struct verb {

@@ -346,6 +346,13 @@ static int set_tty(void *target, const char *value, struct usage_error *error)
     return 0;
 }
 
+static int set_stdin(void *target, const char *value, struct usage_error *error)
+{
+    (void)error;
+    ((struct config *)target)->has_stdin = !strcmp(value, "yes");
+    return 0;
+}
+
 static int set_timeout(void *target, const char *value, struct usage_error *error)
 {
     return set_time(&((struct config *)target)->timeout_ms, value, error);
@@ -416,7 +423,9 @@ const struct option run_options[] = {
     { "user", 'u', 0, "NAME|UID", "whom a COMMAND runs as (default: you)", set_user },
     { "env", 'e', OPTION_LIST, "NAME[=VALUE]", "a variable for a COMMAND", set_env },
     { "tty", 't', OPTION_BOOLEAN, NULL,
-      "a terminal for a COMMAND (default: if stdin and stdout are)", set_tty },
+      "a terminal for a COMMAND (default: if stdin and stdout are)", set_tty, .no_letter = 'T' },
+    { "stdin", 0, OPTION_BOOLEAN, NULL, "our standard input for the guest (default: yes)",
+      set_stdin, .no_letter = 'N' },
     { "boot-timeout", 0, 0, "TIME", "how long until a COMMAND starts (default: 60s)",
       set_boot_timeout },
     { "name", 0, 0, "NAME", "the machine's name (default: made up)", set_name },

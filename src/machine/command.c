@@ -115,7 +115,7 @@ static int make_agent(struct command *command)
                                    .ctx = command };
 
     command->escape.key = -1;
-    if (isatty(STDIN_FILENO) && !terminal_is_ours(STDIN_FILENO))
+    if (!machine->config->has_stdin || (isatty(STDIN_FILENO) && !terminal_is_ours(STDIN_FILENO)))
         params.input_fd = -1;
     if (is_tty && params.input_fd >= 0 && terminal_make_raw(STDIN_FILENO) == 0)
         command->escape.key = machine->config->escape_key;

@@ -47,6 +47,7 @@ int config_init(struct config *config)
         .cpu_count = cpus < DEFAULT_CPUS_MAX ? cpus : DEFAULT_CPUS_MAX,
         .memory_size = default_memory(),
         .has_rng = true,
+        .has_stdin = true,
         .transport = TRANSPORT_AUTO,
         .dtb = DTB_AUTO,
         .grace_ms = DEFAULT_GRACE_MS,

@@ -195,6 +195,8 @@ void machine_stop_consoles(struct machine *machine)
 static void open_terminal(struct session *session, enum console_index index)
 {
     session->console_output[index] = STDOUT_FILENO;
+    if (!session->config->has_stdin)
+        return;
     if (isatty(STDIN_FILENO) && !terminal_is_ours(STDIN_FILENO))
         return;
     session->console_input[index] = STDIN_FILENO;

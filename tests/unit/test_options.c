@@ -81,6 +81,24 @@ static void booleans_are_undone(void **state)
     config_fini(&result.config);
 }
 
+static void a_letter_undoes_a_boolean(void **state)
+{
+    struct parse result;
+    (void)state;
+
+    assert_int_equal(parse(&result, "-t -N"), 0);
+    assert_int_equal(result.config.tty, TTY_ON);
+    assert_false(result.config.has_stdin);
+    config_fini(&result.config);
+    assert_int_equal(parse(&result, "-t -T -N --stdin"), 0);
+    assert_int_equal(result.config.tty, TTY_OFF);
+    assert_true(result.config.has_stdin);
+    config_fini(&result.config);
+    assert_true(parse(&result, "-Nx") < 0);
+    assert_non_null(strstr(result.error.text, "--no-stdin takes no value"));
+    config_fini(&result.config);
+}
+
 static void lists_add_up_in_order(void **state)
 {
     struct parse result;
@@ -246,7 +264,9 @@ static void no_option_is_there_twice(void **state)
         const struct option *b = a;
         while ((b = verb_next_option(verb, b))) {
             assert_string_not_equal(a->name, b->name);
-            assert_true(!a->letter || a->letter != b->letter);
+            assert_true(!a->letter || (a->letter != b->letter && a->letter != b->no_letter));
+            assert_true(!a->no_letter ||
+                        (a->no_letter != b->letter && a->no_letter != b->no_letter));
         }
     }
 }
@@ -257,6 +277,7 @@ int main(void)
         cmocka_unit_test(values_come_attached_or_behind),
         cmocka_unit_test(nothing_is_abbreviated),
         cmocka_unit_test(booleans_are_undone),
+        cmocka_unit_test(a_letter_undoes_a_boolean),
         cmocka_unit_test(lists_add_up_in_order),
         cmocka_unit_test(a_network_needs_no_value_before_an_option),
         cmocka_unit_test(operands_move_to_the_front_and_end_the_options),
