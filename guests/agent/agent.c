@@ -443,6 +443,17 @@ static void send_event(struct agent *agent, uint32_t kind, const char *text, siz
         send_parts(agent, AGENT_EVENT, 0, &kind, sizeof(kind), text, len);
 }
 
+/* Whether a line is the head of a fault's report, of which there are many: "Oops: 0002 [#1] SMP",
+ * "general protection fault, ...: 0000 [#1]", "Internal error: Oops: ... [#1]", and the line in
+ * front of it; or one of the checks that a kernel has built in. A CPU that is late can be a slow
+ * host's. */
+static bool tells_of_fault(const char *text, size_t len)
+{
+    if (text_contains(text, len, "BUG: "))
+        return !text_contains(text, len, "lockup");
+    return text_contains(text, len, "kernel BUG at ") || text_contains(text, len, " [#1]");
+}
+
 /* A record is "priority,number,time,flags;text", and lines that do not matter here. */
 static void judge_log_line(struct agent *agent, const char *record, size_t len)
 {
@@ -458,7 +469,7 @@ static void judge_log_line(struct agent *agent, const char *record, size_t len)
     const char *text = record + at;
     if (text_contains(text, end - at, "ut of memory: Killed process"))
         send_event(agent, AGENT_EVENT_OOM, text, end - at);
-    else if (text_contains(text, end - at, "Oops: ") || text_contains(text, end - at, "BUG: "))
+    else if (tells_of_fault(text, end - at))
         send_event(agent, AGENT_EVENT_OOPS, text, end - at);
 }
 

@@ -15,7 +15,7 @@
 void machine_set_up(void);
 /* Waits for the host's port. Returns it, opened. */
 int machine_open_port(void);
-/* The kernel's log from here on, or -1. */
+/* The kernel's log from the beginning of its boot, or -1. */
 int machine_open_log(void);
 _Noreturn void machine_power_off(void);
 /* A line onto the console. */

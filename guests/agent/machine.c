@@ -182,12 +182,7 @@ int machine_open_port(void)
 
 int machine_open_log(void)
 {
-    const int seek_end = 2;
-    long fd = sys_open("/dev/kmsg", O_RDONLY | SYS_NONBLOCK);
-
-    if (fd >= 0)
-        (void)SYS(lseek, fd, 0, seek_end);
-    return (int)fd;
+    return (int)sys_open("/dev/kmsg", O_RDONLY | SYS_NONBLOCK);
 }
 
 _Noreturn void machine_power_off(void)

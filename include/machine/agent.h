@@ -47,7 +47,8 @@ enum agent_end {
     AGENT_END_NONE,   /* not yet */
     AGENT_END_EXIT,   /* value: its status */
     AGENT_END_SIGNAL, /* value: the signal */
-    AGENT_END_FAILED, /* value: 123, 125, 126 or 127; text says why */
+    AGENT_END_FAILED, /* value: as in struct agent_failed; text says why */
+    AGENT_END_BROKEN, /* it is none of ours, or not any more; text says why */
 };
 
 struct agent_result {
@@ -74,7 +75,8 @@ struct agent_params {
     /* Sends bytes to the guest; returns how many were taken, the rest waits for
      * agent_send_ready(). */
     size_t (*send)(void *ctx, const uint8_t *data, size_t len);
-    /* The result changed: it is up, started, or ended and all its output was written. */
+    /* The result changed: it is up, started, the kernel had a fault or no memory, or it ended and
+     * all its output was written. */
     void (*changed)(void *ctx);
     /* Writing output failed, as in struct stream_params. */
     void (*output_failed)(void *ctx, int err);

@@ -34,6 +34,7 @@ enum root { ROOT_UNSET, ROOT_NONE, ROOT_HOST, ROOT_PATH, ROOT_FOLDER, ROOT_IMAGE
 enum home { HOME_HIDE, HOME_RO, HOME_RW };
 /* TTY_AUTO: yes, if stdin and stdout are terminals; gone after config_check(). */
 enum tty { TTY_OFF, TTY_ON, TTY_AUTO };
+enum on_oops { ON_OOPS_IGNORE, ON_OOPS_FAIL };
 enum on_panic { ON_PANIC_EXIT, ON_PANIC_HOLD };
 
 struct disk_config {
@@ -109,6 +110,7 @@ struct config {
     enum transport transport;
     enum on_reboot on_reboot;
     enum on_panic on_panic;
+    enum on_oops on_oops;
     uint64_t timeout_ms; /* 0: none */
     uint64_t grace_ms;
     char **command; /* and its arguments, not owned; NULL-terminated, or NULL: none */
@@ -129,6 +131,7 @@ struct config {
     enum dtb dtb;
     char *dtb_path;    /* of a copy for the user; NULL: none */
     char *result_path; /* NULL: none */
+    int status_fd;     /* the number the user gave; not owned; -1: none */
     int escape_key;    /* the control character, or -1: none */
     bool dry_run;
 };

@@ -211,6 +211,7 @@ void dry_run_print(const struct config *config)
     print_command(&json, config);
     json_text(&json, "on-reboot", config->on_reboot == ON_REBOOT_RESET ? "reset" : "exit");
     json_text(&json, "on-panic", config->on_panic == ON_PANIC_EXIT ? "exit" : "hold");
+    json_text(&json, "on-oops", config->on_oops == ON_OOPS_IGNORE ? "ignore" : "fail");
     if (config->timeout_ms)
         json_number(&json, "timeout_ms", config->timeout_ms);
     json_number(&json, "grace_ms", config->grace_ms);

@@ -20,6 +20,7 @@
 #include "machine/machine.h"
 #include "machine/outcome.h"
 #include "machine/root.h"
+#include "machine/status.h"
 
 static void warn_about_root(const struct config *config)
 {
@@ -80,6 +81,8 @@ static int run(struct config *config)
     }
     if (!err)
         machine_run(config, &outcome);
+    if (!config->dry_run)
+        status_tell_end(config->status_fd, &outcome, config->name);
     if (config->result_path && !config->dry_run) {
         err = outcome_write(&outcome, config->name, config->result_path);
         if (err) {

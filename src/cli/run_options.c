@@ -5,6 +5,7 @@
  * is checked later, by config_check() and machine_check(). */
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #include "cpu/vcpu.h"
@@ -259,6 +260,27 @@ static int set_on_panic(void *target, const char *value, struct usage_error *err
     return err;
 }
 
+static int set_on_oops(void *target, const char *value, struct usage_error *error)
+{
+    static const char *const words[] = { "ignore", "fail", NULL };
+    static_assert(ON_OOPS_IGNORE == 0 && ON_OOPS_FAIL == 1, "the order of the words");
+    int choice = 0, err = set_choice(&choice, value, words, error);
+
+    if (!err)
+        ((struct config *)target)->on_oops = (enum on_oops)choice;
+    return err;
+}
+
+static int set_status_fd(void *target, const char *value, struct usage_error *error)
+{
+    uint64_t fd;
+
+    if (value_number(value, 1, INT_MAX, &fd))
+        return usage_fail(error, "not the number of a file descriptor");
+    ((struct config *)target)->status_fd = (int)fd;
+    return 0;
+}
+
 static int set_name(void *target, const char *value, struct usage_error *error)
 {
     struct config *config = target;
@@ -435,7 +457,11 @@ const struct option run_options[] = {
       COMPLETE_WORDS, "reset exit" },
     { "on-panic", 0, 0, "exit|hold", "what a panic does (default: exit)", set_on_panic,
       COMPLETE_WORDS, "exit hold" },
+    { "on-oops", 0, 0, "ignore|fail", "what a fault of its kernel does (default: ignore)",
+      set_on_oops, COMPLETE_WORDS, "ignore fail" },
     { "result", 0, 0, "FILE", "write how it ended into FILE, as JSON", set_result, COMPLETE_FILE },
+    { "status-fd", 0, 0, "N", "write what happens to descriptor N, as lines of JSON",
+      set_status_fd },
     { "escape", 0, 0, "KEY|none", "the key in front of commands to hutch (default: ^a)", set_escape,
       COMPLETE_WORDS, "^a ^b ^] none" },
     { "dry-run", 0, OPTION_BOOLEAN, NULL, "print the resolved machine as JSON, do not start it",

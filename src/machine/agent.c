@@ -86,7 +86,7 @@ void agent_fail(struct agent *agent, const char *why)
         return;
     (void)snprintf(agent->result.text, sizeof(agent->result.text), "the agent in the guest %s",
                    why);
-    agent_end_with(agent, AGENT_END_FAILED, 125);
+    agent_end_with(agent, AGENT_END_BROKEN, 0);
 }
 
 /* --- our stdout and stderr --- */

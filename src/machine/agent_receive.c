@@ -129,14 +129,17 @@ static void take_event(struct agent *agent, const uint8_t *data, size_t len)
         return;
     }
     memcpy(&word, data, sizeof(word));
+    uint32_t event = le32toh(word);
     data += sizeof(word);
     len -= sizeof(word);
-    if (le32toh(word) == AGENT_EVENT_OOPS && !result->has_oops) {
+    if (event == AGENT_EVENT_OOPS && !result->has_oops) {
         result->has_oops = true;
         copy_text(result->oops, sizeof(result->oops), data, len);
-    } else if (le32toh(word) == AGENT_EVENT_OOM && !result->has_oom) {
+        agent_tell_changed(agent);
+    } else if (event == AGENT_EVENT_OOM && !result->has_oom) {
         result->has_oom = true;
         copy_text(result->oom, sizeof(result->oom), data, len);
+        agent_tell_changed(agent);
     }
 }
 

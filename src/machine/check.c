@@ -223,6 +223,22 @@ static int check_net(const struct net_config *net)
     return 0;
 }
 
+static int check_status_fd(int fd)
+{
+    int flags = fd < 0 ? O_WRONLY : fcntl(fd, F_GETFL);
+
+    if (flags < 0) {
+        log_error("--status-fd=%d: no such file descriptor is open; a shell opens it with %d>FILE",
+                  fd, fd);
+        return -EBADF;
+    }
+    if ((flags & O_ACCMODE) == O_RDONLY) {
+        log_error("--status-fd=%d: this file descriptor is open for reading only", fd);
+        return -EBADF;
+    }
+    return 0;
+}
+
 int machine_check_result(const struct config *config)
 {
     struct output result = { "--result=", config->result_path, "replace" };
@@ -246,6 +262,8 @@ int machine_check(const struct config *config)
 {
     int err = check_console("--serial", &config->serial);
 
+    if (!err)
+        err = check_status_fd(config->status_fd);
     if (!err)
         err = check_console("--console", &config->console);
     if (!err && config->dtb_path)

@@ -12,14 +12,17 @@
 
 #include "host/log.h"
 #include "host/terminal.h"
+#include "machine/status.h"
 #include "machine_private.h"
+#include "verdict.h"
 #include "virtio/console.h"
 #include "virtio/console_ports.h"
 
 enum {
     NS_PER_MS = 1000000,
     AGENT_PORT = 0,
-    BYE_MS = 2000, /* for the guest's power-off, when all is said */
+    BYE_MS = 2000,  /* for the guest's power-off, when all is said */
+    OOPS_MS = 1000, /* for what the kernel writes onto its console about a fault */
 };
 
 static bool is_over(const struct command *command)
@@ -49,18 +52,47 @@ static size_t command_send(void *ctx, const uint8_t *data, size_t len)
 
 /* --- what the agent tells --- */
 
+/* Says that something has happened now, once. */
+static void note_time(struct command *command, uint64_t *time_ms, const char *event,
+                      const char *key, const char *text)
+{
+    struct session *session = command->machine->session;
+    uint64_t now_ms = session_age_ns(session) / NS_PER_MS;
+
+    if (*time_ms)
+        return;
+    *time_ms = now_ms ? now_ms : 1;
+    if (event)
+        status_tell(session->config->status_fd, now_ms, event, key, text);
+}
+
+/* Under --on-oops=fail it is the end, when the kernel has had time to tell where it happened. */
+static void note_oops(struct command *command, const struct agent_result *result)
+{
+    bool is_new = !command->oops_ms;
+
+    note_time(command, &command->oops_ms, "oops", "text", result->oops);
+    if (is_new && command->machine->config->on_oops == ON_OOPS_FAIL)
+        (void)loop_set_timer(command->oops_timer, OOPS_MS * (uint64_t)NS_PER_MS);
+}
+
 static void command_changed(void *ctx)
 {
     struct command *command = ctx;
     const struct agent_result *result = agent_result(command->agent);
-    uint64_t now_ms = session_age_ns(command->machine->session) / NS_PER_MS;
 
-    if (result->is_up && !command->up_ms)
-        command->up_ms = now_ms ? now_ms : 1;
-    if (result->has_started && !command->started_ms)
-        command->started_ms = now_ms ? now_ms : 1;
-    if (is_over(command))
+    if (result->is_up)
+        note_time(command, &command->up_ms, "up", "kernel", result->release);
+    if (result->has_started)
+        note_time(command, &command->started_ms, "started", NULL, NULL);
+    if (result->has_oops)
+        note_oops(command, result);
+    if (result->has_oom)
+        note_time(command, &command->oom_ms, "oom", "text", result->oom);
+    if (is_over(command)) {
+        note_time(command, &command->ended_ms, NULL, NULL, NULL);
         (void)loop_set_timer(command->bye_timer, BYE_MS * (uint64_t)NS_PER_MS);
+    }
 }
 
 static void command_output_failed(void *ctx, int err)
@@ -95,6 +127,11 @@ static void on_boot_timeout(void *ctx)
 static void on_bye_over(void *ctx)
 {
     machine_end(((struct command *)ctx)->machine, OUTCOME_POWEROFF, 0);
+}
+
+static void on_oops_over(void *ctx)
+{
+    machine_end(((struct command *)ctx)->machine, OUTCOME_OOPS, 0);
 }
 
 /* --- building and ending --- */
@@ -163,6 +200,8 @@ int add_command(struct machine *machine)
                              &command->boot_timer);
     if (!err)
         err = loop_add_timer(machine->loop, NULL, on_bye_over, command, &command->bye_timer);
+    if (!err)
+        err = loop_add_timer(machine->loop, NULL, on_oops_over, command, &command->oops_timer);
     return err ? log_errno(err, "the command") : 0;
 }
 
@@ -212,86 +251,24 @@ void machine_resize_command(struct machine *machine)
 
 /* --- how it ended --- */
 
-static void print_line(void *ctx, const char *text)
-{
-    (void)ctx;
-    log_error("| %s", text);
-}
-
-/* Keeps the last line in which the agent says what it misses. */
-static void find_reason(void *ctx, const char *text)
-{
-    const char *said = strstr(text, "hutch-agent: ");
-
-    if (said)
-        (void)snprintf(ctx, AGENT_TEXT_MAX, ": %s", said + strlen("hutch-agent: "));
-}
-
-static void explain(struct machine *machine)
-{
-    const struct tail *tail = &machine->consoles[CONSOLE_SERIAL].tail;
-    char reason[AGENT_TEXT_MAX] = "";
-
-    switch (machine->outcome.kind) {
-    case OUTCOME_BOOT_FAILURE:
-        tail_each(tail, find_reason, reason);
-        log_error("the guest did not start the command within %ju ms%s",
-                  (uintmax_t)machine->config->boot_timeout_ms, reason);
-        break;
-    case OUTCOME_GUEST_DOWN:
-        log_error("the guest went down before the command ended");
-        break;
-    case OUTCOME_PANIC:
-        log_error("the guest's kernel panicked");
-        break;
-    case OUTCOME_TIMEOUT:
-        log_error("the command did not end within --timeout");
-        break;
-    default:
-        return;
-    }
-    if (tail->head > 0)
-        log_error("the end of its console:");
-    tail_each(tail, print_line, NULL);
-}
-
-/* What the command's end means for the machine's. */
-static void take_end(struct machine *machine, const struct agent_result *result)
-{
-    struct outcome *outcome = &machine->outcome;
-
-    switch (result->end) {
-    case AGENT_END_NONE:
-        if (outcome->kind == OUTCOME_POWEROFF || outcome->kind == OUTCOME_REBOOT)
-            outcome->kind = OUTCOME_GUEST_DOWN;
-        return;
-    case AGENT_END_EXIT:
-        outcome->kind = OUTCOME_EXIT;
-        break;
-    case AGENT_END_SIGNAL:
-        outcome->kind = OUTCOME_SIGNAL;
-        break;
-    case AGENT_END_FAILED:
-        outcome->kind =
-            result->value == STATUS_BOOT_FAILURE ? OUTCOME_BOOT_FAILURE : OUTCOME_NOT_STARTED;
-        log_error("%s", result->text);
-        break;
-    }
-    outcome->value = result->value;
-}
-
 void machine_judge_command(struct machine *machine)
 {
     struct command *command = &machine->command;
+    struct outcome *outcome = &machine->outcome;
 
     if (!command->vdev || !command->agent)
         return;
-    const struct agent_result *result = agent_result(command->agent);
-    machine->outcome.up_ms = command->up_ms;
-    machine->outcome.started_ms = command->started_ms;
-    (void)snprintf(machine->outcome.kernel, sizeof(machine->outcome.kernel), "%s", result->release);
-    if (machine->outcome.kind != OUTCOME_TIMEOUT && machine->outcome.kind != OUTCOME_STOPPED)
-        take_end(machine, result);
-    if (result->end != AGENT_END_FAILED) /* that was said */
-        explain(machine);
+    const struct verdict_facts facts = {
+        .agent = agent_result(command->agent),
+        .has_ended = command->ended_ms != 0,
+        .oops_counts = machine->config->on_oops == ON_OOPS_FAIL,
+        .boot_timeout_ms = machine->config->boot_timeout_ms,
+        .console = &machine->consoles[CONSOLE_SERIAL].tail,
+        .console_is_kept = machine->config->serial.kind == CONSOLE_TAIL,
+    };
+    outcome->up_ms = command->up_ms;
+    outcome->started_ms = command->started_ms;
+    outcome->ended_ms = command->ended_ms;
+    verdict_reach(&facts, outcome);
+    verdict_tell(&facts, outcome);
 }

@@ -48,6 +48,7 @@ int config_init(struct config *config)
         .memory_size = default_memory(),
         .has_rng = true,
         .has_stdin = true,
+        .status_fd = -1,
         .transport = TRANSPORT_AUTO,
         .dtb = DTB_AUTO,
         .grace_ms = DEFAULT_GRACE_MS,
@@ -434,6 +435,9 @@ static void write_cmdline(const struct config *config, FILE *out)
     /* Writing its log would take the better part of a boot that nobody watches. */
     if (config->serial.kind == CONSOLE_TAIL)
         (void)fputs("quiet ", out);
+    /* Nobody watches its log then, as the agent would. */
+    if (config->on_oops == ON_OOPS_FAIL && !config->command)
+        (void)fputs("oops=panic ", out);
     (void)fprintf(
         out, "cryptomgr.notests panic=%s%s%s%s", config->on_panic == ON_PANIC_EXIT ? "-1" : "0",
         config_marks_panics(config) ? " reboot=panic_warm" : "", *append ? " " : "", append);

@@ -14,6 +14,7 @@
 
 #include "host/fd.h"
 #include "host/log.h"
+#include "machine/status.h"
 #include "machine_private.h"
 #include "mem/layout.h"
 #include "virtio/blk.h"
@@ -534,11 +535,16 @@ void machine_run(const struct config *config, struct outcome *ret)
     if (err == -ENOPKG) /* the kernel lacks what this machine needs */
         ret->kind = OUTCOME_BOOT_FAILURE;
     if (!err) {
+        const char *event = "starting";
+
         do {
+            status_tell(config->status_fd, session_age_ns(&session) / 1000000, event, NULL, NULL);
+            event = "rebooting";
             run_once(&session, ret);
             again = ret->kind == OUTCOME_REBOOT && config->on_reboot == ON_REBOOT_RESET;
         } while (again);
     }
     session_close(&session);
+    ret->launched_ms = session.launched_ms;
     ret->duration_ms = session_age_ns(&session) / 1000000;
 }

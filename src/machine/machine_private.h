@@ -37,6 +37,7 @@ enum { MACHINE_MAX_DEVICES = 48, INTX_COUNT = 4, CONSOLE_COUNT = 2 };
 struct session {
     const struct config *config;
     uint64_t launch_ns;                   /* CLOCK_MONOTONIC */
+    uint64_t launched_ms;                 /* the same in CLOCK_REALTIME */
     int console_input[CONSOLE_COUNT];     /* descriptors, or -1; by enum console_index */
     int console_output[CONSOLE_COUNT];    /* a terminal's are not ours to close */
     bool closes_console[CONSOLE_COUNT];   /* a file's are */
@@ -152,8 +153,8 @@ struct command {
     struct agent *agent;
     struct agent_job job;
     struct escape escape;
-    struct loop_source *boot_timer, *bye_timer;
-    uint64_t up_ms, started_ms; /* from launch; 0: not yet */
+    struct loop_source *boot_timer, *bye_timer, *oops_timer;
+    uint64_t up_ms, started_ms, oops_ms, oom_ms, ended_ms; /* from launch; 0: not yet */
 };
 
 int add_command(struct machine *machine);

@@ -33,6 +33,7 @@ int outcome_status(const struct outcome *outcome)
     case OUTCOME_GUEST_DOWN:
         return STATUS_GUEST_DOWN;
     case OUTCOME_PANIC:
+    case OUTCOME_OOPS:
         return STATUS_PANIC;
     case OUTCOME_TIMEOUT:
         return STATUS_TIMEOUT;
@@ -68,6 +69,8 @@ const char *outcome_name(const struct outcome *outcome)
         return "guest-down";
     case OUTCOME_PANIC:
         return "panic";
+    case OUTCOME_OOPS:
+        return "oops";
     case OUTCOME_TIMEOUT:
         return "timeout";
     case OUTCOME_STOPPED:
@@ -81,28 +84,48 @@ const char *outcome_name(const struct outcome *outcome)
     return "tool-error";
 }
 
+/* What did not happen is not there. */
+static void write_time(struct json *json, const char *key, uint64_t time_ms)
+{
+    if (time_ms)
+        json_number(json, key, time_ms);
+}
+
+static void write_text(struct json *json, const char *key, const char *text)
+{
+    if (*text)
+        json_text(json, key, text);
+}
+
+void outcome_write_members(struct json *json, const struct outcome *outcome, const char *vm_name)
+{
+    json_text(json, "outcome", outcome_name(outcome));
+    json_number(json, "status", (uint64_t)outcome_status(outcome));
+    if (outcome->kind == OUTCOME_STOPPED)
+        json_number(json, "signal", stop_signal(outcome));
+    if (outcome->kind == OUTCOME_SIGNAL)
+        json_number(json, "signal", outcome->value);
+    if (outcome->kind == OUTCOME_DEBUG_EXIT)
+        json_number(json, "value", outcome->value);
+    write_text(json, "reason", outcome->reason);
+    write_text(json, "oops", outcome->oops);
+    write_text(json, "oom", outcome->oom);
+    json_text(json, "name", vm_name);
+    write_time(json, "launched_unix_ms", outcome->launched_ms);
+    json_number(json, "duration_ms", outcome->duration_ms);
+    write_time(json, "up_ms", outcome->up_ms);
+    write_time(json, "started_ms", outcome->started_ms);
+    write_time(json, "ended_ms", outcome->ended_ms);
+    write_text(json, "kernel", outcome->kernel);
+}
+
 static int write_json(FILE *out, const struct outcome *outcome, const char *vm_name)
 {
     struct json json;
 
     json_init(&json, out, false);
     json_begin_object(&json, NULL);
-    json_text(&json, "outcome", outcome_name(outcome));
-    json_number(&json, "status", (uint64_t)outcome_status(outcome));
-    if (outcome->kind == OUTCOME_STOPPED)
-        json_number(&json, "signal", stop_signal(outcome));
-    if (outcome->kind == OUTCOME_SIGNAL)
-        json_number(&json, "signal", outcome->value);
-    if (outcome->kind == OUTCOME_DEBUG_EXIT)
-        json_number(&json, "value", outcome->value);
-    json_text(&json, "name", vm_name);
-    json_number(&json, "duration_ms", outcome->duration_ms);
-    if (outcome->up_ms)
-        json_number(&json, "up_ms", outcome->up_ms);
-    if (outcome->started_ms)
-        json_number(&json, "started_ms", outcome->started_ms);
-    if (outcome->kernel[0])
-        json_text(&json, "kernel", outcome->kernel);
+    outcome_write_members(&json, outcome, vm_name);
     json_end_object(&json);
     if (fflush(out))
         return -errno;

@@ -12,6 +12,7 @@
 #include "host/fd.h"
 #include "host/log.h"
 #include "host/signals.h"
+#include "machine/status.h"
 #include "machine_private.h"
 
 enum { NS_PER_MS = 1000000, VCPU_STACK_SIZE = 128 * 1024 };
@@ -165,6 +166,8 @@ static void on_stop_signal(struct machine *machine, int signal_number)
         return;
     }
     machine->stop_signal = signal_number;
+    status_tell_number(machine->config->status_fd, session_age_ns(machine->session) / NS_PER_MS,
+                       "stopping", "signal", (uint64_t)signal_number);
     if (!machine->command.vdev)
         press_power_button(machine);
     else if (!machine_signal_command(machine, signal_number))

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "boot/initrd_auto.h"
 #include "host/fd.h"
@@ -18,17 +19,17 @@
 
 /* --- time --- */
 
-static uint64_t now_ns(void)
+static uint64_t now_ns(clockid_t clock)
 {
     struct timespec now;
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    (void)clock_gettime(clock, &now);
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
 uint64_t session_age_ns(const struct session *session)
 {
-    return now_ns() - session->launch_ns;
+    return now_ns(CLOCK_MONOTONIC) - session->launch_ns;
 }
 
 /* --- disks, networks and folders --- */
@@ -111,6 +112,8 @@ static void keep_descriptors(const struct config *config)
         if (config->nets[i].kind == NET_KIND_FD)
             (void)fcntl(config->nets[i].fd, F_SETFD, FD_CLOEXEC);
     }
+    if (config->status_fd > STDERR_FILENO)
+        (void)fcntl(config->status_fd, F_SETFD, FD_CLOEXEC);
 }
 
 /* --- the device tree --- */
@@ -165,7 +168,8 @@ void session_init(struct session *session, const struct config *config)
 {
     *session = (struct session){
         .config = config,
-        .launch_ns = now_ns(),
+        .launch_ns = now_ns(CLOCK_MONOTONIC),
+        .launched_ms = now_ns(CLOCK_REALTIME) / 1000000,
         .boot_files = { .kernel_fd = -1, .initrd_fd = -1 },
         .dtb_fd = -1,
     };

@@ -85,7 +85,10 @@ static void check_result(const struct agent_result *result)
     require(strlen(result->text) <= AGENT_TEXT_MAX && strlen(result->release) <= AGENT_RELEASE_MAX);
     require(result->end != AGENT_END_EXIT || result->value <= 255);
     require(result->end != AGENT_END_SIGNAL || (result->value > 0 && result->value <= 64));
-    require(result->end != AGENT_END_FAILED || (result->value >= 125 && result->value <= 127));
+    require(result->end != AGENT_END_FAILED || result->value == 123 ||
+            (result->value >= 125 && result->value <= 127));
+    require(result->end != AGENT_END_BROKEN || result->text[0]);
+    require(strlen(result->oops) <= AGENT_TEXT_MAX && strlen(result->oom) <= AGENT_TEXT_MAX);
 }
 
 static void step(struct world *world, const uint8_t **data, size_t *size)

@@ -254,8 +254,8 @@ static void start_fake(struct fixture *f)
 
 static void expect_refusal(struct fixture *f, const char *part)
 {
-    assert_int_equal(agent_result(f->agent)->end, AGENT_END_FAILED);
-    assert_int_equal(agent_result(f->agent)->value, 125);
+    assert_int_equal(agent_result(f->agent)->end, AGENT_END_BROKEN);
+    assert_int_equal(agent_result(f->agent)->value, 0);
     assert_non_null(strstr(agent_result(f->agent)->text, part));
 }
 
@@ -350,7 +350,7 @@ static void output_beyond_the_credit_is_refused(void **state)
     for (int i = 0; i < 100 && !has_ended(f); i++) /* the loop does not run: nothing is written */
         say_with(f, AGENT_OUTPUT, AGENT_STDOUT, data, sizeof(data));
 
-    assert_int_equal(agent_result(f->agent)->end, AGENT_END_FAILED);
+    assert_int_equal(agent_result(f->agent)->end, AGENT_END_BROKEN);
 }
 
 static void output_goes_to_its_own_descriptor(void **state)
@@ -499,7 +499,7 @@ static void nonsense_ends_the_conversation(void **state)
     for (size_t i = 0; i < sizeof(frames) / sizeof(frames[0]); i++) {
         start_fake(f);
         say_with(f, frames[i].type, frames[i].stream, data, frames[i].len);
-        assert_int_equal(agent_result(f->agent)->end, AGENT_END_FAILED);
+        assert_int_equal(agent_result(f->agent)->end, AGENT_END_BROKEN);
         while (hear(f, NULL, 0, NULL))
             ;
         agent_destroy(f->agent);

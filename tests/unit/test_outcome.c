@@ -52,6 +52,7 @@ static const struct {
     { { OUTCOME_SIGNAL, SIGKILL, 0 }, 137, "signal" },
     { { OUTCOME_NOT_STARTED, 127, 0 }, 127, "tool-error" },
     { { OUTCOME_BOOT_FAILURE, 0, 0 }, 123, "boot-failure" },
+    { { OUTCOME_OOPS, 0, 0 }, 122, "oops" },
     { { OUTCOME_STOPPED, 0, 0 }, 130, "signal" }, /* the escape key */
 };
 
@@ -105,6 +106,30 @@ static void the_result_names_the_signal(void **state)
                   "\"name\": \"web \\\"1\\\"\", \"duration_ms\": 5}\n");
 }
 
+static void the_result_has_the_times_and_words_that_there_are(void **state)
+{
+    const struct outcome killed = {
+        .kind = OUTCOME_SIGNAL,
+        .value = SIGKILL,
+        .duration_ms = 40,
+        .launched_ms = 1700000000123,
+        .up_ms = 10,
+        .started_ms = 20,
+        .ended_ms = 30,
+        .kernel = "6.1.0",
+        .reason = "why",
+        .oops = "BUG: here",
+        .oom = "Out of memory: \"x\"",
+    };
+
+    check_written(*state, &killed,
+                  "{\"outcome\": \"signal\", \"status\": 137, \"signal\": 9, \"reason\": \"why\", "
+                  "\"oops\": \"BUG: here\", \"oom\": \"Out of memory: \\\"x\\\"\", "
+                  "\"name\": \"web \\\"1\\\"\", \"launched_unix_ms\": 1700000000123, "
+                  "\"duration_ms\": 40, \"up_ms\": 10, \"started_ms\": 20, \"ended_ms\": 30, "
+                  "\"kernel\": \"6.1.0\"}\n");
+}
+
 static void an_old_result_is_replaced_as_a_whole(void **state)
 {
     const struct outcome poweroff = { OUTCOME_POWEROFF, 0, 1 };
@@ -153,6 +178,7 @@ int main(void)
         cmocka_unit_test(the_result_is_one_object),
         cmocka_unit_test(the_result_has_the_whole_value),
         cmocka_unit_test(the_result_names_the_signal),
+        cmocka_unit_test(the_result_has_the_times_and_words_that_there_are),
         cmocka_unit_test(an_old_result_is_replaced_as_a_whole),
         cmocka_unit_test(a_result_that_cannot_be_written_leaves_nothing),
         cmocka_unit_test(a_device_is_written_to_and_stays),

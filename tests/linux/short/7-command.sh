@@ -14,13 +14,44 @@ _expect_file() { # FILE TEXT
     }
 }
 
+# An initial RAM disk with /fault.ko: a module of the kernel's whose start is a fault now.
+_add_faulty_module() {
+    only_on x86_64
+    python3 - "$(find "$LINUX_FILES"/package-cloud/ -name raid6_pq.ko)" fault.ko <<'END'
+import struct, sys
+
+module = bytearray(open(sys.argv[1], "rb").read())
+headers, = struct.unpack_from("<Q", module, 0x28)
+size, count, names = struct.unpack_from("<HHH", module, 0x3A)
+sections = [struct.unpack_from("<IIQQQQ", module, headers + i * size) for i in range(count)]
+for name, _, _, _, offset, _ in sections:
+    at = sections[names][4] + name
+    if module[at:module.index(0, at)] == b".init.text":
+        # xor %eax, %eax; mov %rax, (%rax)  behind the call that every function begins with
+        module[offset + 5:offset + 10] = bytes.fromhex("31c0488900")
+with open(sys.argv[2], "wb") as file:
+    file.write(module[:module.index(b"~Module signature appended~")])
+END
+    echo fault.ko | cpio --quiet --create --format=newc >fault.cpio
+    cat "$base" fault.cpio >"$initrd"
+}
+
 a_command_has_its_streams_and_status() {
-    _launch -- sh -c 'echo out; echo err >&2; exit 7'
+    _launch --status-fd=9 -- sh -c 'echo out; echo err >&2; exit 7' 9>events
     expect_status 7
     expect_outcome exit
     _expect_file console out
     _expect_file log err
-    grep -q '"kernel": *"6.1' result || fail "no kernel in: $(cat result)"
+    python3 - result events <<'END' || fail "result: $(cat result); events: $(cat events)"
+import json, sys
+
+result, events = json.load(open(sys.argv[1])), [json.loads(line) for line in open(sys.argv[2])]
+times = [0, *(result[key] for key in ("up_ms", "started_ms", "ended_ms", "duration_ms"))]
+assert times == sorted(times) and result["kernel"].startswith("6.1")
+assert [event["event"] for event in events] == ["starting", "up", "started", "ended"]
+assert [event["ms"] for event in events][1:3] == times[1:3] and events[1]["kernel"] == result["kernel"]
+assert {key: events[3][key] for key in result} == result
+END
 }
 
 ten_mib_from_stdin_to_stdout_come_back_identical() {
@@ -58,10 +89,20 @@ a_command_that_cannot_be_executed_is_126() {
     _expect_file log "hutch: '/modules/order': permission denied"
 }
 
-a_command_beyond_its_time_is_124() {
-    _launch --timeout=30s -- sleep 1000
+a_fork_bomb_ends_with_its_time_as_124() {
+    _launch --timeout=30s -- sh -c 'bomb() { bomb | bomb & }; bomb; sleep 1000'
     expect_status 124
     expect_outcome timeout
+    [[ $(sed 's/.*"duration_ms": \([0-9]*\).*/\1/' result) -lt 35000 ]] || fail "too late: $(cat result)"
+}
+
+a_guest_without_memory_says_so() {
+    _launch -m 192M -c 1 --status-fd=9 -- sh -c 'exec tail /dev/zero' 9>events
+    expect_status 137
+    expect_outcome signal
+    expect_console '^hutch: the guest.s memory did not suffice: .*Killed process .*tail' log
+    grep -q '"oom": "Out of memory: Killed process' result || fail "no oom in: $(cat result)"
+    grep -q '"event": "oom"' events || fail "no oom in: $(cat events)"
 }
 
 a_panic_under_a_command_is_122_and_shown() {
@@ -69,6 +110,15 @@ a_panic_under_a_command_is_122_and_shown() {
     expect_status 122
     expect_outcome panic
     expect_console 'Kernel panic - not syncing: sysrq triggered crash' log
+}
+
+a_fault_of_the_kernel_is_122_if_it_counts() {
+    _add_faulty_module
+    launch --root=none --boot-timeout=120s --on-oops=fail -- sh -c 'insmod /fault.ko; sleep 100'
+    expect_status 122
+    expect_outcome oops
+    expect_console '^hutch: the guest.s kernel has a fault: BUG: kernel NULL pointer dereference' log
+    expect_console '^hutch: . .*Call Trace' log
 }
 
 a_guest_that_goes_down_under_a_command_is_121() {
