@@ -23,12 +23,13 @@
 enum {
     TEST_PORT = 3,
     FRAME_MAX = sizeof(struct agent_header) + AGENT_PAYLOAD_MAX,
-    OUT_SIZE = 65536,
+    OUT_SIZE = 4 * FRAME_MAX,
     OUT_RESERVE = 8192,  /* room in @out for messages */
     WRITE_MAX = 32768,   /* what a port takes at a time */
-    INPUT_SIZE = 65536,  /* of stdin, which the command has not read */
-    CREDIT_STEP = 16384, /* less is not worth a message */
+    INPUT_SIZE = 262144, /* of stdin, which the command has not read */
+    CREDIT_STEP = 65536, /* less is not worth a message */
     LOG_LINES_MAX = 16,  /* read at a time */
+    READS_MAX = 16,      /* of the port, before others have their turn */
     GONE_PAUSE_MS = 10,  /* between looks at a port that nobody has open on the host */
     SIGCHLD_NUMBER = 17,
     SIGPIPE_NUMBER = 13,
@@ -421,16 +422,20 @@ static void take_frames(struct agent *agent)
     memmove(agent->in, agent->in + at, agent->in_len);
 }
 
+/* A port gives a page at a time: a long frame is many. */
 static void read_port(struct agent *agent)
 {
-    long got = SYS(read, agent->port, agent->in + agent->in_len, sizeof(agent->in) - agent->in_len);
+    for (int i = 0; i < READS_MAX; i++) {
+        size_t room = sizeof(agent->in) - agent->in_len;
+        long got = SYS(read, agent->port, agent->in + agent->in_len, room);
 
-    if (got == -EAGAIN || got == -EINTR)
-        return;
-    if (got <= 0)
-        leave(agent); /* the host closed its end: nobody waits for us */
-    agent->in_len += (size_t)got;
-    take_frames(agent);
+        if (got == -EAGAIN || got == -EINTR)
+            return;
+        if (got <= 0)
+            leave(agent); /* the host closed its end: nobody waits for us */
+        agent->in_len += (size_t)got;
+        take_frames(agent);
+    }
 }
 
 /* --- the kernel's log --- */

@@ -10,7 +10,7 @@
 
 #include "agent.h"
 
-enum { SIGCHLD_NUMBER = 17, SIG_SETMASK_NUMBER = 2, SIGNAL_SET_SIZE = 8 };
+enum { PIPE_SIZE = 262144, SIGCHLD_NUMBER = 17, SIG_SETMASK_NUMBER = 2, SIGNAL_SET_SIZE = 8 };
 
 struct window_size { /* as TIOCSWINSZ takes it */
     uint16_t rows, columns, x, y;
@@ -38,6 +38,7 @@ static long make_pipe(int *reads, int *writes, const struct job *job)
         return err;
     if (job->has_user)
         (void)SYS(fchown, ends[0], job->uid, job->gid);
+    (void)SYS(fcntl, ends[0], F_SETPIPE_SZ, PIPE_SIZE); /* or what a pipe has */
     *reads = ends[0];
     *writes = ends[1];
     return 0;

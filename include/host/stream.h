@@ -23,6 +23,8 @@ struct stream_params {
     struct loop *loop;
     pthread_mutex_t *guard;
     int input_fd, output_fd; /* the caller's; -1: none */
+    /* Room for bytes that came in, and for output, a power of two; 0: a little, for a console. */
+    size_t input_size, output_size;
     /* Looks at bytes as they come in, also those that a device which hangs will never take, and may
      * take some out, in place; NULL: none. */
     void (*filter)(void *ctx, uint8_t *data, size_t *len);

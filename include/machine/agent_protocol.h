@@ -33,7 +33,7 @@
 
 enum {
     AGENT_VERSION = 2,
-    AGENT_PAYLOAD_MAX = 8192,
+    AGENT_PAYLOAD_MAX = 32760,  /* with its header 32 KiB, what a port takes at once */
     AGENT_JOB_MAX = 1 << 20,    /* bytes of all records together */
     AGENT_CREDIT_MAX = 1 << 20, /* that a stream may have left */
     AGENT_RELEASE_MAX = 64,     /* of the kernel, in HELLO */

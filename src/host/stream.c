@@ -15,20 +15,22 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 
 #include "host/fd.h"
 #include "host/loop.h"
 
 enum {
-    OUTPUT_SIZE = 16384,   /* a power of two */
-    OUTPUT_RESERVE = 4096, /* with less room than this, the device is asked to wait */
+    OUTPUT_SIZE = 16384, /* where the owner does not say */
     INPUT_SIZE = 4096,
     /* A descriptor that poll() calls writable takes this much without blocking: a pipe PIPE_BUF,
-     * a terminal 256 bytes. */
+     * a terminal 256 bytes. A file always takes all. */
     PIPE_PIECE = 4096,
     TERMINAL_PIECE = 256,
-    STUCK_MS = 2000, /* how long the last output waits for a reader that takes nothing */
-    DEAF_MS = 1000,  /* a device that takes no input for so long is not going to */
+    FILE_PIECE = 65536,
+    LOST_SIZE = 4096, /* read at a time, to be lost */
+    STUCK_MS = 2000,  /* how long the last output waits for a reader that takes nothing */
+    DEAF_MS = 1000,   /* a device that takes no input for so long is not going to */
 };
 
 struct stream {
@@ -38,16 +40,17 @@ struct stream {
     size_t piece;
     bool awake;         /* wake_fd was signalled, and the loop has not looked yet */
     bool device_waits;  /* transmit_ready() is owed ... */
-    size_t reserve;     /* ... when there is so much room */
+    size_t reserve;     /* with less room than this it is asked to wait, and told when there is */
     bool input_ended;   /* end of file, or an error */
     bool output_failed; /* nobody reads, or the disk is full: output is dropped */
     bool end_was_told;  /* input_ended() was called */
     bool input_wanted;  /* the device can take bytes */
     bool is_deaf;       /* it took none for DEAF_MS while the buffer was full */
     size_t input_len;   /* bytes read that the device did not take yet */
-    uint8_t input[INPUT_SIZE];
+    size_t input_size, output_size;
     size_t head, tail; /* output not yet written: from tail to head, counting on and on */
-    uint8_t output[OUTPUT_SIZE];
+    uint8_t *output;   /* a ring */
+    uint8_t input[];
 };
 
 static size_t output_used(const struct stream *stream)
@@ -57,7 +60,7 @@ static size_t output_used(const struct stream *stream)
 
 size_t stream_room(const struct stream *stream)
 {
-    return OUTPUT_SIZE - output_used(stream);
+    return stream->output_size - output_used(stream);
 }
 
 static void wake(struct stream *stream)
@@ -75,10 +78,10 @@ static void wake(struct stream *stream)
 static bool write_piece(struct stream *stream, int timeout_ms)
 {
     struct pollfd room = { .fd = stream->params.output_fd, .events = POLLOUT };
-    size_t at = stream->tail % OUTPUT_SIZE, len = output_used(stream);
+    size_t at = stream->tail & (stream->output_size - 1), len = output_used(stream);
 
-    if (len > OUTPUT_SIZE - at)
-        len = OUTPUT_SIZE - at;
+    if (len > stream->output_size - at)
+        len = stream->output_size - at;
     if (len > stream->piece)
         len = stream->piece;
     if (len == 0)
@@ -127,7 +130,7 @@ static void deliver_input(struct stream *stream)
 
 static bool input_is_full(const struct stream *stream)
 {
-    return stream->input_len == INPUT_SIZE;
+    return stream->input_len == stream->input_size;
 }
 
 static void tell_end(struct stream *stream)
@@ -160,7 +163,7 @@ static size_t filter_input(struct stream *stream, uint8_t *data, size_t len)
 /* There is input for which there is no room. */
 static void lose_input(struct stream *stream)
 {
-    uint8_t lost[INPUT_SIZE];
+    uint8_t lost[LOST_SIZE];
     ssize_t got = read(stream->params.input_fd, lost, sizeof(lost));
 
     if (got > 0)
@@ -172,7 +175,7 @@ static void lose_input(struct stream *stream)
 static void take_input(struct stream *stream)
 {
     uint8_t *end = stream->input + stream->input_len;
-    ssize_t got = read(stream->params.input_fd, end, INPUT_SIZE - stream->input_len);
+    ssize_t got = read(stream->params.input_fd, end, stream->input_size - stream->input_len);
 
     if (got < 0 && (errno == EINTR || errno == EAGAIN))
         return;
@@ -249,19 +252,42 @@ static int stream_open(struct stream *stream)
     return err;
 }
 
+static size_t piece_size(int fd)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+        return FILE_PIECE;
+    return isatty(fd) ? TERMINAL_PIECE : PIPE_PIECE;
+}
+
+static struct stream *stream_alloc(const struct stream_params *params)
+{
+    size_t input_size = params->input_size ? params->input_size : INPUT_SIZE;
+    struct stream *stream = calloc(1, sizeof(*stream) + input_size);
+
+    if (!stream)
+        return NULL;
+    stream->params = *params;
+    stream->wake_fd = -1;
+    stream->input_size = input_size;
+    stream->output_size = params->output_size ? params->output_size : OUTPUT_SIZE;
+    /* A large one is written while the other half of it is filled. */
+    stream->reserve = stream->output_size / (params->output_size ? 2 : 4);
+    stream->output = malloc(stream->output_size);
+    return stream;
+}
+
 int stream_create(const struct stream_params *params, struct stream **ret)
 {
-    struct stream *stream = calloc(1, sizeof(*stream));
+    struct stream *stream = stream_alloc(params);
 
     if (!stream)
         return -ENOMEM;
-    stream->params = *params;
-    stream->wake_fd = -1;
     stream->input_wanted = true;
-    stream->reserve = OUTPUT_RESERVE;
     stream->output_failed = params->output_fd < 0;
-    stream->piece = isatty(params->output_fd) ? TERMINAL_PIECE : PIPE_PIECE;
-    int err = stream_open(stream);
+    stream->piece = piece_size(params->output_fd);
+    int err = stream->output ? stream_open(stream) : -ENOMEM;
     if (err) {
         stream_destroy(stream);
         return err;
@@ -289,22 +315,25 @@ void stream_destroy(struct stream *stream)
     loop_remove(stream->output_source);
     loop_remove(stream->deaf_timer);
     fd_close(&stream->wake_fd);
+    free(stream->output);
     free(stream);
 }
 
 bool stream_write(struct stream *stream, const uint8_t *data, size_t len)
 {
-    size_t room = OUTPUT_SIZE - output_used(stream);
+    size_t room = stream_room(stream), at = stream->head & (stream->output_size - 1);
+    size_t to_end = stream->output_size - at;
 
     if (stream->output_failed)
         return true;
     if (len > room)
         len = room;
-    for (size_t i = 0; i < len; i++)
-        stream->output[(stream->head + i) % OUTPUT_SIZE] = data[i];
+    memcpy(stream->output + at, data, len < to_end ? len : to_end);
+    if (len > to_end)
+        memcpy(stream->output, data + to_end, len - to_end);
     stream->head += len;
     wake(stream);
-    stream->device_waits = OUTPUT_SIZE - output_used(stream) < OUTPUT_RESERVE;
+    stream->device_waits = stream_room(stream) < stream->reserve;
     return !stream->device_waits;
 }
 
@@ -313,7 +342,7 @@ bool stream_drain(struct stream *stream)
     if (output_used(stream) == 0)
         return true;
     stream->device_waits = true;
-    stream->reserve = OUTPUT_SIZE;
+    stream->reserve = stream->output_size;
     return false;
 }
 

@@ -12,7 +12,10 @@
 #include "agent_private.h"
 #include "devices/device.h"
 
-enum { CREDIT_STEP = 4096 }; /* less is not worth a frame */
+enum {
+    CREDIT_STEP = 4096,       /* less is not worth a frame */
+    STREAM_SIZE = 256 * 1024, /* of each output: half of it is written while the other is filled */
+};
 
 bool agent_is_over(const struct agent *agent)
 {
@@ -152,6 +155,8 @@ static int open_output(struct agent *agent, size_t index, int input_fd, int outp
         .guard = agent->params.guard,
         .input_fd = input_fd,
         .output_fd = output_fd,
+        .input_size = AGENT_PAYLOAD_MAX,
+        .output_size = STREAM_SIZE,
         .filter = input_fd >= 0 && agent->params.filter ? agent_filter_input : NULL,
         .receive = agent_take_input,
         .transmit_ready = agent_output_ready,
