@@ -461,13 +461,30 @@ static void a_failure_has_its_status_and_sentence(void **state)
     assert_string_equal(agent_result(f->agent)->text, "not here");
 }
 
+static void what_the_guests_kernel_cannot_do_has_its_status(void **state)
+{
+    struct fixture *f = *state;
+    agent_job_text(&f->job, AGENT_RECORD_ARG, "nothing");
+    make_agent(f);
+    say_hello(f, AGENT_VERSION);
+
+    say_with(f, AGENT_FAILED, 0, "\x7b\0\0\0no file system", 18);
+
+    assert_int_equal(agent_result(f->agent)->end, AGENT_END_FAILED);
+    assert_int_equal(agent_result(f->agent)->value, 123);
+}
+
 static void a_kernels_oops_is_noted(void **state)
 {
     struct fixture *f = *state;
     start_fake(f);
 
-    say_with(f, AGENT_EVENT, 0, "\1\0\0\0Oops: 1", 11);
+    int changes = f->changes;
 
+    say_with(f, AGENT_EVENT, 0, "\1\0\0\0Oops: 1", 11);
+    say_with(f, AGENT_EVENT, 0, "\1\0\0\0Oops: 2", 11); /* what follows from the first */
+
+    assert_int_equal(f->changes, changes + 1);
     assert_true(agent_result(f->agent)->has_oops);
     assert_false(agent_result(f->agent)->has_oom);
     assert_string_equal(agent_result(f->agent)->oops, "Oops: 1");
@@ -800,6 +817,7 @@ int main(void)
         TEST(an_end_is_acknowledged),
         TEST(the_end_waits_for_a_slow_reader),
         TEST(a_failure_has_its_status_and_sentence),
+        TEST(what_the_guests_kernel_cannot_do_has_its_status),
         TEST(a_kernels_oops_is_noted),
         TEST(nonsense_ends_the_conversation),
         TEST(a_length_beyond_all_bounds_is_refused),
