@@ -75,13 +75,19 @@ static size_t out_room(const struct agent *agent)
     return OUT_SIZE - agent->out_len;
 }
 
-static void out_append(struct agent *agent, const void *data, size_t len)
+/* Where the next @len bytes go, for which there is room. */
+static uint8_t *out_end(struct agent *agent, size_t len)
 {
     if (agent->out_start + agent->out_len + len > OUT_SIZE) {
         memmove(agent->out, agent->out + agent->out_start, agent->out_len);
         agent->out_start = 0;
     }
-    memcpy(agent->out + agent->out_start + agent->out_len, data, len);
+    return agent->out + agent->out_start + agent->out_len;
+}
+
+static void out_append(struct agent *agent, const void *data, size_t len)
+{
+    memcpy(out_end(agent, len), data, len);
     agent->out_len += len;
 }
 
@@ -209,14 +215,28 @@ static void end_output(struct out_stream *output)
     output->has_ended = output->end_is_due = true;
 }
 
+/* Reads a frame's bytes to where they are sent from. Returns what read() does. */
+static long read_frame(struct agent *agent, uint16_t stream, size_t len)
+{
+    uint8_t *frame = out_end(agent, FRAME_MAX);
+    struct agent_header header = { 0, AGENT_OUTPUT, stream };
+    long got = SYS(read, *agent->outputs[stream].fd, frame + sizeof(header), len);
+
+    if (got <= 0)
+        return got;
+    header.len = (uint32_t)got;
+    memcpy(frame, &header, sizeof(header));
+    agent->out_len += sizeof(header) + header.len;
+    return got;
+}
+
 static void read_output(struct agent *agent, uint16_t stream)
 {
-    static uint8_t data[AGENT_PAYLOAD_MAX];
     struct out_stream *output = &agent->outputs[stream];
 
     while (!output->has_ended && output->credit > 0 && out_room(agent) >= FRAME_MAX + OUT_RESERVE) {
-        size_t len = output->credit < sizeof(data) ? output->credit : sizeof(data);
-        long got = SYS(read, *output->fd, data, len);
+        uint32_t len = output->credit < AGENT_PAYLOAD_MAX ? output->credit : AGENT_PAYLOAD_MAX;
+        long got = read_frame(agent, stream, len);
 
         if (got == -EAGAIN && !agent->is_reaped)
             return;
@@ -224,7 +244,6 @@ static void read_output(struct agent *agent, uint16_t stream)
             end_output(output);
             return;
         }
-        send_parts(agent, AGENT_OUTPUT, stream, data, (size_t)got, NULL, 0);
         output->credit -= (uint32_t)got;
     }
 }
