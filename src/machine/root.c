@@ -4,6 +4,7 @@
  *   the root      read-only, under a layer in the guest's RAM which takes what is written
  *   $PWD          as it is, at its own path, unless that would be everything or the home
  *   the home      with --home=rw; else it is in the root (--home=ro), or not there at all
+ *   the program   its folder, only to be read, if it is named by a path below /tmp
  *   --volume      those whose place in the guest is known; the others the guest mounts itself
  *
  * What is hidden is hidden in all of them, but a folder that is itself one of them is there: that
@@ -202,6 +203,25 @@ static int add_working_folder(struct config *config, const struct homes *homes, 
     return 0;
 }
 
+/* A program that is named by its path below /tmp, which is another one in the guest, is in its
+ * place there all the same, and can read its folder: `go test -exec` runs what it built so. */
+static int add_program_folder(struct config *config)
+{
+    const char *program = config->command[0];
+    AUTO_FREE char *folder = NULL;
+    struct stat st;
+
+    if (config->root != ROOT_HOST || program[0] != '/' || stat(program, &st) ||
+        !S_ISREG(st.st_mode))
+        return 0;
+    folder = path_normalise(program, "..");
+    if (!folder)
+        return -ENOMEM;
+    if (!path_is_beneath(folder, "/tmp") || !strcmp(folder, "/tmp") || is_covered(config, folder))
+        return 0;
+    return add_folder(config, strdup(folder), strdup(folder), true);
+}
+
 static int set_workdir(struct config *config, const char *folder)
 {
     char *path = path_normalise(folder, config->workdir ? config->workdir : "");
@@ -223,6 +243,8 @@ static int plan_folders(struct config *config, const struct homes *homes, const 
         err = add_home(config, homes);
     if (!err)
         err = add_working_folder(config, homes, folder);
+    if (!err)
+        err = add_program_folder(config);
     return err ? err : set_workdir(config, folder);
 }
 

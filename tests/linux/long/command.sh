@@ -161,7 +161,8 @@ git_bisect_finds_the_commit_by_it() {
     export HOME=$PWD GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a GIT_COMMITTER_NAME=a \
         GIT_COMMITTER_EMAIL=a
     local i bad
-    git init -q tree && cd tree || fail "no tree"
+    git init -q tree
+    cd tree || fail "no tree"
     for i in 1 2 3 4 5 6; do
         echo "exit $((i >= 4))" >repro
         [[ $i -ne 3 ]] || echo 'exit 125' >repro # cannot be tested
@@ -177,4 +178,87 @@ git_bisect_finds_the_commit_by_it() {
     cd ..
     # Number 3 was skipped: 4 is the first bad one, or 3 might be.
     grep -q "$bad" bisect || fail "$(tail -n 20 bisect bisect-log)"
+}
+
+# What runs a program by putting words in front of it has the guest's kernel by a variable.
+_be_wrapped() {
+    kernel=$(echo "$LINUX_FILES"/package-cloud/boot/vmlinuz-*)
+    export HUTCH_KERNEL=$kernel HUTCH_BOOT_TIMEOUT=120s
+}
+
+limits[meson_runs_a_cross_build_s_tests_by_it]=900
+meson_runs_a_cross_build_s_tests_by_it() {
+    _be_wrapped
+    mkdir project
+    cd project || fail "no project"
+    echo '#include <stdlib.h>
+int main(int argc, char **argv) { return argc > 1 ? atoi(argv[1]) : 0; }' >main.c
+    cat >meson.build <<'END'
+project('wrapped', 'c')
+exe = executable('main', 'main.c')
+test('passes', exe, args: '0', timeout: 200)
+test('skipped', exe, args: '77', timeout: 200)
+test('fails', exe, args: '3', timeout: 200)
+END
+    cat >cross <<END
+[binaries]
+c = 'gcc'
+exe_wrapper = ['$HUTCH', 'run', '--']
+[properties]
+needs_exe_wrapper = true
+[host_machine]
+system = 'linux'
+cpu_family = 'x86_64'
+cpu = 'x86_64'
+endian = 'little'
+END
+    status=0
+    { meson setup build --cross-file cross && meson test -C build --num-processes 1; } >../log 2>&1 3>&- ||
+        status=$?
+    cd ..
+    [[ $status -eq 1 ]] || fail "meson's status is $status: $(tail -n 40 log)"
+    for word in 'passes .*OK' 'skipped .*SKIP' 'fails .*FAIL.* exit status 3'; do
+        grep -q "$word" log || fail "no '$word': $(tail -n 40 log)"
+    done
+}
+
+# `go test -exec "hutch run --"` builds in /tmp, and begins in the folder of the package.
+limits[a_test_of_go_is_run_by_it]=300
+a_test_of_go_is_run_by_it() {
+    _be_wrapped
+    local built=$TMPDIR/go-build1/b001
+    mkdir -p "$built" testdata && echo data >testdata/in
+    cat >"$built/x.test" <<'END'
+#!/bin/sh
+cat testdata/in
+echo "$@" >&2
+! touch "$0.new" 2>/dev/null || exit 1
+exit 6
+END
+    chmod +x "$built/x.test"
+    status=0
+    "$HUTCH" run -- "$built/x.test" -test.v -test.run=X </dev/null >console 2>log 3>&- || status=$?
+    rm -r "${built%/*}"
+    expect_status 6
+    _expect_file console data
+    _expect_file log '-test.v -test.run=X'
+}
+
+limits[a_kernel_without_virtio_fs_is_told_of]=300
+a_kernel_without_virtio_fs_is_told_of() {
+    local package=$PWD/package modules
+    modules=$(cd "$LINUX_FILES/package-cloud" && echo lib/modules/*)
+    mkdir -p "$package/boot" "$package/$modules"
+    cp "$LINUX_FILES"/package-cloud/boot/vmlinuz-* "$package/boot/"
+    (cd "$LINUX_FILES/package-cloud/$modules" &&
+        cp -r modules.builtin* "$package/$modules/" &&
+        grep -v virtiofs modules.dep >"$package/$modules/modules.dep" &&
+        cp --parents kernel/drivers/virtio/virtio*.ko kernel/drivers/char/virtio_console.ko \
+            kernel/fs/{fuse/fuse,overlayfs/overlay}.ko "$package/$modules/")
+    status=0
+    "$HUTCH" run -k "$package"/boot/vmlinuz-* --boot-timeout=60s --result=result -- true \
+        </dev/null >console 2>log 3>&- || status=$?
+    expect_status 123
+    expect_outcome boot-failure
+    expect_console 'CONFIG_VIRTIO_FS is not set' log
 }
