@@ -17,10 +17,6 @@
 
 #include "machine/agent_protocol.h"
 
-/* The agent's program, for an initramfs in which it is /init. */
-extern const uint8_t agent_image[];
-extern const size_t agent_image_size;
-
 /* --- what the agent is to do, in this order --- */
 
 struct agent_job {

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "boot/init_programs.h"
 #include "boot/initramfs.h"
 #include "boot/modules.h"
 #include "host/fd.h"
@@ -121,7 +122,7 @@ int session_add_agent(const struct config *config, int *initrd_fd)
     int err = initramfs_create(*initrd_fd, &initramfs);
 
     if (!err)
-        err = initramfs_add_file(initramfs, "init", 0755, agent_image, agent_image_size);
+        err = initramfs_add_file(initramfs, "init", 0755, agent_bytes, agent_len);
     if (err) {
         (void)log_errno(err, "the agent in the initial RAM disk '%s'",
                         config->initrd ? config->initrd : "auto");

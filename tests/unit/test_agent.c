@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "boot/init_programs.h"
 #include "host/fd.h"
 #include "host/loop.h"
 
@@ -566,7 +567,7 @@ static void start_agent_process(struct fixture *f)
     int fd = memfd_create("agent", MFD_CLOEXEC);
 
     assert_true(fd >= 0);
-    assert_int_equal(fd_write_full(fd, agent_image, agent_image_size), 0);
+    assert_int_equal(fd_write_full(fd, agent_bytes, agent_len), 0);
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
     f->pid = fork();
     assert_true(f->pid >= 0);
