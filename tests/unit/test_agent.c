@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -16,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -693,6 +695,52 @@ static void the_agent_refuses_a_folder_that_is_not_there(void **state)
     expect_end(f, AGENT_END_FAILED, 125);
 }
 
+static void the_agent_refuses_a_user_that_nobody_knows(void **state)
+{
+    struct fixture *f = *state;
+    agent_job_text(&f->job, AGENT_RECORD_USER_NAME, "hutch-no-such-user");
+
+    run_script(f, "true");
+
+    expect_end(f, AGENT_END_FAILED, 125);
+    assert_string_equal(agent_result(f->agent)->text,
+                        "user 'hutch-no-such-user': the guest's /etc/passwd does not have it");
+}
+
+static void the_agent_finds_a_user_with_groups_and_home(void **state)
+{
+    struct fixture *f = *state;
+    if (getuid() != 0)
+        skip(); /* only root becomes somebody else */
+    agent_job_text(&f->job, AGENT_RECORD_USER_NAME, "nobody");
+
+    run_script(f, "test \"$(id -un)\" = nobody && test \"$(id -gn)\" = \"$(id -gn nobody)\" && "
+                  "test \"$HOME\" = \"$(getent passwd nobody | cut -d: -f6)\" && echo yes");
+
+    expect_end(f, AGENT_END_EXIT, 0);
+    expect_output(&f->out, "yes\n");
+}
+
+static void the_agent_makes_a_home_for_its_user(void **state)
+{
+    struct fixture *f = *state;
+    char folder[] = "/tmp/hutch-agent.XXXXXX", home[64];
+    struct stat st;
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(home, sizeof(home), "%s/a/b", folder);
+    agent_job_user(&f->job, getuid() ? getuid() : 1234, getgid() ? getgid() : 1234, NULL, 0);
+    agent_job_text(&f->job, AGENT_RECORD_HOME, home);
+
+    run_script(f, "true");
+
+    expect_end(f, AGENT_END_EXIT, 0);
+    assert_int_equal(stat(home, &st), 0);
+    assert_int_equal(st.st_uid, getuid() ? getuid() : 1234);
+    assert_int_equal(rmdir(home), 0);
+    home[strlen(home) - 2] = '\0';
+    assert_int_equal(rmdir(home) || rmdir(folder), 0);
+}
+
 static void the_agent_forwards_signals(void **state)
 {
     struct fixture *f = *state;
@@ -829,6 +877,9 @@ int main(void)
         TEST(the_agent_tells_what_it_cannot_execute),
         TEST(the_agent_changes_to_the_folder),
         TEST(the_agent_refuses_a_folder_that_is_not_there),
+        TEST(the_agent_refuses_a_user_that_nobody_knows),
+        TEST(the_agent_finds_a_user_with_groups_and_home),
+        TEST(the_agent_makes_a_home_for_its_user),
         TEST(the_agent_forwards_signals),
         TEST(megabytes_come_back_identical),
         TEST(a_stuck_stdout_holds_up_neither_stderr_nor_signals),
