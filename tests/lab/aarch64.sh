@@ -9,6 +9,7 @@ lab_modules=(virtio_pci virtio_console 9pnet_virtio 9p overlay tun dummy)
 lab_module_options=none
 lab_console=ttyAMA0
 lab_append='mitigations=off'
+lab_on_one_cpu=
 # Signing pointers by the architecture's own cipher would take much of the emulator's time.
 lab_qemu=(qemu-system-aarch64 -M "virt,virtualization=on,gic-version=${gic:-3}"
     -cpu "${LABCPU:-max,pauth-impdef=on}")
