@@ -2,6 +2,7 @@
 # Stock kernels get to init: CPUs, memory, kinds of kernel, transports.
 
 _boots_with_cpus() {
+    loud=yes
     guest <<'END'
 echo "cpus: $(nproc)"
 END
