@@ -57,6 +57,19 @@ static struct vcpu_exit run(struct fixture *f)
     return exit;
 }
 
+/* Puts code into RAM that never ends, or skips the test; of each architecture. */
+static void load_endless_loop(struct fixture *f);
+
+static void a_kick_before_the_run_ends_it_at_once(void **state)
+{
+    struct fixture *f = *state;
+
+    load_endless_loop(f);
+    vcpu_kick(f->vcpu, pthread_self());
+
+    assert_int_equal(run(f).reason, VCPU_EXIT_NONE);
+}
+
 static void *kick_later(void *ctx)
 {
     pthread_t *target = ((void **)ctx)[1];
@@ -64,6 +77,20 @@ static void *kick_later(void *ctx)
     usleep(20000);
     vcpu_kick(((void **)ctx)[0], *target);
     return NULL;
+}
+
+static void a_kick_ends_an_endless_loop(void **state)
+{
+    struct fixture *f = *state;
+    pthread_t self = pthread_self(), kicker;
+    void *ctx[] = { f->vcpu, &self };
+
+    load_endless_loop(f);
+    assert_int_equal(pthread_create(&kicker, NULL, kick_later, ctx), 0);
+    struct vcpu_exit exit = run(f);
+    pthread_join(kicker, NULL);
+
+    assert_int_equal(exit.reason, VCPU_EXIT_NONE);
 }
 
 static void a_wire_can_be_set_and_set_again(void **state)
@@ -152,7 +179,8 @@ static void the_probe_says_why_kvm_does_not_open(void **state)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 #define TESTS_OF_ANY_KVM                                                                           \
-    TEST(a_wire_can_be_set_and_set_again), TEST(a_wire_that_is_not_there_is_refused),              \
+    TEST(a_kick_before_the_run_ends_it_at_once), TEST(a_kick_ends_an_endless_loop),                \
+        TEST(a_wire_can_be_set_and_set_again), TEST(a_wire_that_is_not_there_is_refused),          \
         TEST(a_file_that_is_no_kvm_is_refused), TEST(too_many_cpus_are_refused),                   \
         TEST(memory_that_no_guest_could_address_is_refused), TEST(the_probe_measures_this_host),   \
         TEST(the_probe_says_why_kvm_does_not_open)

@@ -186,28 +186,9 @@ static void the_sizes_of_pages_are_those_that_the_guest_finds(void **state)
     assert_true(vcpu_page_sizes(f->vcpu) != 0);
 }
 
-static void a_kick_before_the_run_ends_it_at_once(void **state)
+static void load_endless_loop(struct fixture *f)
 {
-    struct fixture *f = *state;
-
     LOAD(f, ENDLESS_LOOP);
-    vcpu_kick(f->vcpu, pthread_self());
-
-    assert_int_equal(run(f).reason, VCPU_EXIT_NONE);
-}
-
-static void a_kick_ends_an_endless_loop(void **state)
-{
-    struct fixture *f = *state;
-    pthread_t self = pthread_self(), kicker;
-    void *ctx[] = { f->vcpu, &self };
-
-    LOAD(f, ENDLESS_LOOP);
-    assert_int_equal(pthread_create(&kicker, NULL, kick_later, ctx), 0);
-    struct vcpu_exit exit = run(f);
-    pthread_join(kicker, NULL);
-
-    assert_int_equal(exit.reason, VCPU_EXIT_NONE);
 }
 
 static void a_doorbell_rings_instead_of_an_exit(void **state)
@@ -326,8 +307,6 @@ int main(void)
         TEST(psci_resets_warm),
         TEST(a_cpu_has_the_id_that_the_guest_is_told),
         TEST(the_sizes_of_pages_are_those_that_the_guest_finds),
-        TEST(a_kick_before_the_run_ends_it_at_once),
-        TEST(a_kick_ends_an_endless_loop),
         TEST(a_doorbell_rings_instead_of_an_exit),
         TEST(a_doorbell_may_ask_for_a_value),
         TEST(messages_that_mean_nothing_are_survived),

@@ -138,28 +138,9 @@ static void a_triple_fault_is_the_guest_going_down(void **state)
     assert_int_equal(exit.reason, VCPU_EXIT_GUEST_DOWN);
 }
 
-static void a_kick_before_the_run_ends_it_at_once(void **state)
+static void load_endless_loop(struct fixture *f)
 {
-    struct fixture *f = *state;
-
     LOAD(f, 0xeb, 0xfe); /* jmp . */
-    vcpu_kick(f->vcpu, pthread_self());
-
-    assert_int_equal(run(f).reason, VCPU_EXIT_NONE);
-}
-
-static void a_kick_ends_an_endless_loop(void **state)
-{
-    struct fixture *f = *state;
-    pthread_t self = pthread_self(), kicker;
-    void *ctx[] = { f->vcpu, &self };
-
-    LOAD(f, 0xeb, 0xfe); /* jmp . */
-    assert_int_equal(pthread_create(&kicker, NULL, kick_later, ctx), 0);
-    struct vcpu_exit exit = run(f);
-    pthread_join(kicker, NULL);
-
-    assert_int_equal(exit.reason, VCPU_EXIT_NONE);
 }
 
 static void a_doorbell_rings_instead_of_an_exit(void **state)
@@ -251,8 +232,6 @@ int main(void)
         TEST(a_memory_read_and_write_are_exits),
         TEST(an_access_across_pages_comes_in_pieces_a_bus_knows),
         TEST(a_triple_fault_is_the_guest_going_down),
-        TEST(a_kick_before_the_run_ends_it_at_once),
-        TEST(a_kick_ends_an_endless_loop),
         TEST(a_doorbell_rings_instead_of_an_exit),
         TEST(a_doorbell_may_ask_for_a_value),
         TEST(a_doorbell_may_take_any_size),

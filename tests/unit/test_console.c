@@ -61,25 +61,13 @@ static void make_console(struct fixture *f)
 
 static int setup(void **state)
 {
-    struct fixture *f = calloc(1, sizeof(*f));
+    struct fixture *f = driver_setup(state, sizeof(*f));
 
-    assert_non_null(f);
-    driver_init(&f->driver);
     make_console(f);
     driver_start(&f->driver, f->vdev, 0);
     f->input = &f->driver.queues[RECEIVE];
     f->output = &f->driver.queues[TRANSMIT];
     f->room = SIZE_MAX;
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-
-    driver_fini(&f->driver);
-    free(f);
     return 0;
 }
 
@@ -364,7 +352,7 @@ static void a_restored_console_sends_the_rest(void **state)
     state_writer_fini(&saved);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, driver_teardown)
 
 int main(void)
 {

@@ -75,23 +75,11 @@ static void make_ports(struct fixture *f)
 
 static int setup(void **state)
 {
-    struct fixture *f = calloc(1, sizeof(*f));
+    struct fixture *f = driver_setup(state, sizeof(*f));
 
-    assert_non_null(f);
-    driver_init(&f->driver);
     make_ports(f);
     driver_start(&f->driver, f->vdev, MULTIPORT);
     f->ends[0].room = f->ends[1].room = SIZE_MAX;
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-
-    driver_fini(&f->driver);
-    free(f);
     return 0;
 }
 
@@ -365,7 +353,7 @@ static void a_restored_device_says_what_is_due(void **state)
     state_writer_fini(&saved);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, driver_teardown)
 
 int main(void)
 {

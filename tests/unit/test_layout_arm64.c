@@ -9,21 +9,7 @@
 
 #include <cmocka.h>
 
-static int make_mem(void **state)
-{
-    struct guest_mem *mem;
-
-    if (guest_mem_create(GUEST_MEM_PRIVATE, &mem))
-        return -1;
-    *state = mem;
-    return 0;
-}
-
-static int drop_mem(void **state)
-{
-    guest_mem_destroy(*state);
-    return 0;
-}
+#include "layout_fixture.h"
 
 static void ram_is_one_region_from_its_base_up(void **state)
 {
@@ -61,16 +47,10 @@ static void no_part_overlaps_another_or_ram(void **state)
 
 static void virtio_mmio_slots_have_interrupts_of_their_own(void **state)
 {
-    uint64_t seen = 1U << LAYOUT_GSI_SERIAL | 1U << LAYOUT_GSI_RTC | 1U << LAYOUT_GSI_GPIO |
-                    0xfU << LAYOUT_GSI_PCI_INTX;
     (void)state;
 
-    for (unsigned slot = 0; slot < LAYOUT_VIRTIO_MMIO_MAX; slot++) {
-        unsigned pin = layout_virtio_mmio_gsi(slot);
-        assert_true(pin < LAYOUT_GSI_COUNT);
-        assert_false(seen & UINT64_C(1) << pin);
-        seen |= UINT64_C(1) << pin;
-    }
+    assert_virtio_mmio_interrupts_are_free(1U << LAYOUT_GSI_SERIAL | 1U << LAYOUT_GSI_RTC |
+                                           1U << LAYOUT_GSI_GPIO | 0xfU << LAYOUT_GSI_PCI_INTX);
 }
 
 int main(void)

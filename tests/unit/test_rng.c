@@ -22,24 +22,12 @@ struct fixture {
 
 static int setup(void **state)
 {
-    struct fixture *f = calloc(1, sizeof(*f));
+    struct fixture *f = driver_setup(state, sizeof(*f));
     struct virtio_dev *vdev;
 
-    assert_non_null(f);
-    driver_init(&f->driver);
     assert_int_equal(rng_create(f->driver.mem, f->driver.loop, &vdev), 0);
     driver_start(&f->driver, vdev, 0);
     f->queue = &f->driver.queues[0];
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-
-    driver_fini(&f->driver);
-    free(f);
     return 0;
 }
 
@@ -141,7 +129,7 @@ static void a_chain_with_nothing_to_fill_comes_back(void **state)
     assert_int_equal(len, 0);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, driver_teardown)
 
 int main(void)
 {

@@ -157,24 +157,12 @@ struct fixture {
 
 static int setup(void **state)
 {
-    struct fixture *f = calloc(1, sizeof(*f));
+    struct fixture *f = driver_setup(state, sizeof(*f));
 
-    assert_non_null(f);
-    driver_init(&f->driver);
     f->page = driver_alloc(&f->driver, 4096);
     f->probe = probe_create(&f->driver);
     f->vdev = &f->probe->vdev;
     driver_attach(&f->driver, f->vdev);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-
-    driver_fini(&f->driver);
-    free(f);
     return 0;
 }
 
@@ -1059,7 +1047,7 @@ static void a_device_whose_load_failed_can_be_reset(void **state)
     start(f);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, driver_teardown)
 
 int main(void)
 {

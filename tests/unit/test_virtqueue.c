@@ -38,23 +38,11 @@ static void place(struct fixture *f, uint16_t size)
 
 static int setup(void **state)
 {
-    struct fixture *f = calloc(1, sizeof(*f));
+    struct fixture *f = driver_setup(state, sizeof(*f));
 
-    assert_non_null(f);
-    driver_init(&f->driver);
     place(f, SIZE);
     f->page = driver_alloc(&f->driver, PAGE);
     assert_int_equal(virtqueue_start(&f->vq), 0);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-
-    driver_fini(&f->driver);
-    free(f);
     return 0;
 }
 
@@ -741,7 +729,7 @@ static void a_ring_that_broke_meanwhile_is_worth_a_pop(void **state)
     assert_broken(f);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, driver_teardown)
 
 int main(void)
 {

@@ -20,6 +20,7 @@
 #include <endian.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "host/loop.h"
@@ -84,6 +85,23 @@ static inline void driver_fini(struct driver *driver)
     virtio_dev_destroy(driver->vdev);
     loop_destroy(driver->loop);
     guest_mem_destroy(driver->mem);
+}
+
+/* For cmocka's set-up of a test: makes a fixture of @size zeroed bytes, which begins with a struct
+ * driver, and sets that up. */
+static inline void *driver_setup(void **state, size_t size)
+{
+    *state = calloc(1, size);
+    assert_non_null(*state);
+    driver_init(*state);
+    return *state;
+}
+
+static inline int driver_teardown(void **state)
+{
+    driver_fini(*state);
+    free(*state);
+    return 0;
 }
 
 /* @len bytes of zeroed guest RAM, aligned to 16. */
