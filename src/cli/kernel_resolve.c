@@ -21,6 +21,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "host/fd.h"
 #include "host/log.h"
 #include "kernel_find.h"
 #include "kernel_image.h"
@@ -159,6 +160,22 @@ static int refuse_unreadable(const struct kernel *kernel)
     return -EACCES;
 }
 
+/* Names every place that was looked at, in the order of looking. */
+static int refuse_none(void)
+{
+    AUTO_FREE char *cache = NULL;
+    struct utsname name;
+
+    (void)uname(&name);
+    if (kernel_cache_folder(&cache))
+        cache = NULL;
+    log_error("no kernel: none was built in this folder (%s), the one that runs here (%s) and "
+              "others are neither in /boot nor in /usr/lib/modules, and none was pulled%s%s; name "
+              "one with -k FILE, or get one with `hutch kernel pull`",
+              kernel_tree_image, name.release, cache ? " into " : "", cache ? cache : "");
+    return -ENOENT;
+}
+
 static int find_default(const struct kernel_list *list, const struct kernel **ret)
 {
     const struct kernel *unreadable = NULL;
@@ -172,8 +189,7 @@ static int find_default(const struct kernel_list *list, const struct kernel **re
         return 0;
     if (unreadable)
         return refuse_unreadable(unreadable);
-    log_error("no kernel: name one with -k FILE, or get one with `hutch kernel pull`");
-    return -ENOENT;
+    return refuse_none();
 }
 
 static int find_host(const struct kernel_list *list, const struct kernel **ret)

@@ -63,27 +63,33 @@ static void add_root(const struct config *config, struct agent_job *job)
 
 /* --- the folders --- */
 
-static int compare_targets(const void *a, const void *b)
-{
-    const struct volume_config *const *left = a, *const *right = b;
+struct place {
+    const struct volume_config *volume;
+};
 
-    return strcmp((*left)->target, (*right)->target);
+static int compare_places(const void *a, const void *b)
+{
+    const struct place *left = a, *right = b;
+
+    return strcmp(left->volume->target, right->volume->target);
 }
 
 static void add_volumes(const struct config *config, struct agent_job *job)
 {
-    const struct volume_config *sorted[CONFIG_MAX_SHARES];
+    struct place places[CONFIG_MAX_SHARES];
     size_t count = 0;
 
     for (size_t i = 0; i < config->volume_count; i++) {
         if (config->volumes[i].target && !config->volumes[i].is_root)
-            sorted[count++] = &config->volumes[i];
+            places[count++].volume = &config->volumes[i];
     }
     if (count > 0)
-        qsort(sorted, count, sizeof(sorted[0]), compare_targets);
-    for (size_t i = 0; i < count; i++)
-        agent_job_mount(job, "virtiofs", sorted[i]->tag, sorted[i]->target,
-                        MS_NODEV | (sorted[i]->read_only ? MS_RDONLY : 0), "");
+        qsort(places, count, sizeof(places[0]), compare_places);
+    for (size_t i = 0; i < count; i++) {
+        const struct volume_config *volume = places[i].volume;
+        agent_job_mount(job, "virtiofs", volume->tag, volume->target,
+                        MS_NODEV | (volume->read_only ? MS_RDONLY : 0), "");
+    }
 }
 
 /* An empty one in place of a home that is hidden. */

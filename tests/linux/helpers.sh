@@ -7,6 +7,7 @@
 #   start OPTION...                 the same, but goes on; `finish` waits
 #   expect_status N, expect_console REGEX, expect_outcome WORD
 #   only_on ARCH                    skips the case elsewhere
+#   pull_kernel, run_command OPTION... -- COMMAND...       among the files of the host
 #
 # The guest's kernel says little, as its words over an emulated serial port take half of
 # a boot here: a case that wants them sets loud=yes, as suite does at a second try.
@@ -112,3 +113,41 @@ make_tap() { # NAME ADDRESS/LEN
     ip addr add "$2" dev "$1"
     ip link set "$1" up
 }
+
+# --- a COMMAND among the files of the host ---
+
+# A kernel where `hutch kernel pull` has it, with the modules that it needs: the build machine's own
+# are root's, and far away.
+pull_kernel() {
+    local package=$LINUX_FILES/package-cloud modules folder
+    modules=$(cd "$package" && echo lib/modules/*)
+    folder=$PWD/cache/hutch/kernels/linux-image_1
+    mkdir -p "$folder/boot" "$folder/$modules"
+    cp -L "$FILES/vmlinuz-cloud" "$folder/boot/$(basename "$package"/boot/vmlinuz-*)"
+    cp "$package/$modules"/modules.* "$folder/$modules/"
+    (cd "$package/$modules" &&
+        cp --parents kernel/drivers/virtio/virtio*.ko* kernel/drivers/char/virtio_console.ko* \
+            kernel/drivers/block/virtio_blk.ko* kernel/fs/{fuse,overlayfs}/*.ko* \
+            kernel/drivers/char/hw_random/virtio-rng.ko* "$folder/$modules/")
+    export XDG_CACHE_HOME=$PWD/cache
+}
+
+run_command() { # [OPTION...] -- COMMAND...
+    status=0
+    "$HUTCH" run --boot-timeout=120s "$@" <"${input-/dev/null}" >console 2>log || status=$?
+}
+
+# Each line of the guest's that begins with "no" is a claim that did not hold.
+expect_claims() { # COUNT
+    expect_status 0
+    [[ ! -s log ]] || { show_vm && fail "it said something on stderr"; }
+    ! grep -q '^no' console || { show_vm && fail "a claim does not hold"; }
+    [[ $(grep -c '^ok' console) -eq $1 ]] || { show_vm && fail "not $1 claims"; }
+}
+
+# What the guest says claims with.
+# shellcheck disable=SC2016,SC2034  # the guest expands it, the cases use it
+claims='is() { if [ "$2" = "$3" ]; then echo "ok $1"; else echo "no $1: $2, not $3"; fi; }
+holds() { n=$1; shift; if "$@" 2>/dev/null; then echo "ok $n"; else echo "no $n: $*"; fi; }
+fails() { n=$1; shift; if "$@" 2>/dev/null; then echo "no $n: $*"; else echo "ok $n"; fi; }
+'
