@@ -17,7 +17,7 @@ enum {
     CONFIG_MAX_DISKS = 24,
     CONFIG_MAX_NETS = 8,
     CONFIG_MAX_VOLUMES = 16,                    /* of the user's */
-    CONFIG_MAX_SHARES = CONFIG_MAX_VOLUMES + 4, /* and root, working folder, home, program */
+    CONFIG_MAX_SHARES = CONFIG_MAX_VOLUMES + 5, /* and those that root_plan() adds */
     CONFIG_MAX_GROUPS = 64,
     CONFIG_NAME_MAX = 63,
 };

@@ -3,6 +3,7 @@
  *
  *   the root      read-only, under a layer in the guest's RAM which takes what is written
  *   $PWD          as it is, at its own path, unless that would be everything or the home
+ *   the modules   of the guest's kernel, if those of this host are others
  *   the home      with --home=rw; else it is in the root (--home=ro), or not there at all
  *   the program   its folder, only to be read, if it is named by a path below /tmp
  *   --volume      those whose place in the guest is known; the others the guest mounts itself
@@ -17,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "host/fd.h"
 #include "host/log.h"
@@ -222,6 +224,28 @@ static int add_program_folder(struct config *config)
     return add_folder(config, strdup(folder), strdup(folder), true);
 }
 
+/* The modules of the guest's kernel where modprobe looks for them, if the host's own are others. */
+static int add_modules(struct config *config)
+{
+    AUTO_FREE char *dep = NULL, *target = NULL;
+    const char *folder = config->modules_folder, *slash = folder ? strrchr(folder, '/') : NULL;
+
+    if (!slash || !slash[1])
+        return 0;
+    if (asprintf(&dep, "%s/modules.dep", folder) < 0) {
+        dep = NULL;
+        return -ENOMEM;
+    }
+    if (asprintf(&target, "/lib/modules%s", slash) < 0) {
+        target = NULL;
+        return -ENOMEM;
+    }
+    AUTO_FREE char *there = config->root == ROOT_HOST ? realpath(target, NULL) : NULL;
+    if (access(dep, R_OK) || (there && !strcmp(there, folder)) || is_covered(config, target))
+        return 0;
+    return add_folder(config, strdup(folder), take_pointer(target), true);
+}
+
 static int set_workdir(struct config *config, const char *folder)
 {
     char *path = path_normalise(folder, config->workdir ? config->workdir : "");
@@ -238,7 +262,7 @@ static int plan_folders(struct config *config, const struct homes *homes, const 
     int err = add_root(config);
 
     if (!err)
-        err = hidden_find(config, homes);
+        err = add_modules(config);
     if (!err)
         err = add_home(config, homes);
     if (!err)
@@ -246,20 +270,6 @@ static int plan_folders(struct config *config, const struct homes *homes, const 
     if (!err)
         err = add_program_folder(config);
     return err ? err : set_workdir(config, folder);
-}
-
-static int plan_system(struct config *config)
-{
-    AUTO_FREE char *folder = getcwd(NULL, 0);
-    struct homes homes;
-
-    if (!folder || folder[0] != '/')
-        return log_errno(folder ? -ENOENT : -errno, "the working folder");
-    int err = homes_find(&homes);
-    if (!err)
-        err = plan_folders(config, &homes, folder);
-    homes_fini(&homes);
-    return err ? log_errno(err, "the guest's folders") : 0;
 }
 
 /* --- all of it --- */
@@ -280,17 +290,40 @@ static int name_tags(struct config *config)
     return 0;
 }
 
+/* Of an image, and an initial RAM disk, the guest has all that is in it. */
+static int plan_system(struct config *config, const struct homes *homes)
+{
+    AUTO_FREE char *folder = getcwd(NULL, 0);
+
+    if (config->root != ROOT_HOST && config->root != ROOT_FOLDER)
+        return set_workdir(config, "/");
+    if (!folder || folder[0] != '/')
+        return folder ? -ENOENT : -errno;
+    return plan_folders(config, homes, folder);
+}
+
+static int plan_files(struct config *config)
+{
+    struct homes homes;
+    int err = homes_find(&homes);
+
+    if (!err)
+        err = hidden_find(config, &homes);
+    if (!err)
+        err = plan_system(config, &homes);
+    homes_fini(&homes);
+    return err ? log_errno(err, "the guest's folders") : 0;
+}
+
 int root_plan(struct config *config)
 {
-    bool is_system = config->root == ROOT_HOST || config->root == ROOT_FOLDER;
-
     if (!config->command)
         return 0;
     int err = place_volumes(config);
     if (!err)
         err = identity_find(config);
     if (!err)
-        err = is_system ? plan_system(config) : set_workdir(config, "/");
+        err = plan_files(config);
     if (!err)
         err = name_tags(config);
     return err ? err : config_check_device_count(config);

@@ -322,6 +322,30 @@ static void every_folder_has_a_tag_of_its_own(void **state)
     assert_string_not_equal(f->config.volumes[0].tag, f->config.volumes[1].tag);
 }
 
+static void modules_are_where_modprobe_looks(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(mkdir("1.2.3-none", 0755) || mkdir("1.2.3-none/modules.dep", 0755), 0);
+    assert_true(asprintf(&f->config.modules_folder, "%s/1.2.3-none", f->folder) > 0);
+    plan(f);
+
+    assert_int_equal(f->config.volume_count, 3);
+    assert_string_equal(f->config.volumes[1].path, f->config.modules_folder);
+    assert_string_equal(f->config.volumes[1].target, "/lib/modules/1.2.3-none");
+    assert_true(f->config.volumes[1].read_only);
+}
+
+static void a_tree_without_an_index_has_no_modules_to_show(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_true(asprintf(&f->config.modules_folder, "%s/home", f->folder) > 0);
+    plan(f);
+
+    assert_int_equal(f->config.volume_count, 2);
+}
+
 /* --- users --- */
 
 static void the_caller_is_who_runs_it(void **state)
@@ -395,6 +419,8 @@ int main(void)
         ROOT_TEST(credentials_are_hidden_even_where_the_home_is_not),
         ROOT_TEST(a_volume_of_the_users_stands_for_the_working_folder),
         ROOT_TEST(every_folder_has_a_tag_of_its_own),
+        ROOT_TEST(modules_are_where_modprobe_looks),
+        ROOT_TEST(a_tree_without_an_index_has_no_modules_to_show),
         ROOT_TEST(the_caller_is_who_runs_it),
         ROOT_TEST(a_number_needs_no_name),
         ROOT_TEST(a_user_of_the_host_has_its_groups_and_home),

@@ -25,6 +25,7 @@ is run "\$(ls -A /run)" ''
 holds own-tmp sh -c ': >/tmp/x && : >/run/x && : >/dev/shm/x && : >/var/tmp/x'
 holds layer sh -c 'echo new >/usr/made && rm /etc/passwd && ! test -e /etc/passwd'
 holds proc test "\$(cat /proc/1/comm)" = init
+holds modules test -e "/lib/modules/\$(uname -r)/modules.dep"
 holds null sh -c ': </dev/null >/dev/null'
 holds loopback sh -c 'ip addr show lo | grep -q "inet 127.0.0.1"'
 holds writes sh -c 'echo written >out && mv file moved && mkdir d'
@@ -32,7 +33,7 @@ holds volume test "\$(cat /in/the/guest/id)" = secret
 fails read-only sh -c ': >/in/the/guest/new'
 END
     run_command --name=my-vm -e ADDED=x=y --hide=not-this -v "$HOME/.ssh:/in/the/guest:ro" -- sh script
-    expect_claims 21
+    expect_claims 22
     [[ $(cat out) == written && $(cat moved) == mine && -d d && ! -e file ]] || fail "the folder is not what the guest made"
     [[ ! -e /usr/made && -e /etc/passwd ]] || fail "the guest wrote to the host's files"
 }
