@@ -111,7 +111,7 @@ struct virtio_dev_params {
     uint16_t queue_size;  /* a power of two */
     const struct virtio_dev_ops *ops;
     const struct guest_mem *mem;
-    struct loop *loop;
+    struct loop *loop; /* NULL: threads of the device's wait for the driver: virtio_dev_wait() */
 };
 
 /* Fills in the common part, with its eventfds in the loop. Returns 0 or -errno; on failure
@@ -185,6 +185,10 @@ void virtio_dev_enable_queue(struct virtio_dev *vdev, uint32_t index);
 /* Makes queue_notify() of queue @index follow soon, on the loop's thread: for a notification that
  * came as an exit, and for a device that stops early so that others get their turn. */
 void virtio_dev_notify(struct virtio_dev *vdev, uint32_t index);
+
+/* Of a device without a loop, and without its lock: waits for the next virtio_dev_notify(), or takes
+ * the one that came since. One thread at a time for a queue. */
+void virtio_dev_wait(struct virtio_dev *vdev, unsigned index);
 
 /* Save and load the common state, the queues and the device's own. Not while requests are in
  * flight: -EBUSY. Return 0 or -errno: -EBADMSG if the saved state cannot be that of this device. */

@@ -246,7 +246,6 @@ static int add_volume(struct machine *machine, size_t index)
     unsigned cpus = machine->config->cpu_count;
     struct fs_params params = {
         .mem = machine->mem,
-        .loop = machine->loop,
         .share = machine->session->shares[index],
         .tag = volume->tag,
         .queue_count = cpus < default_max_queues ? cpus : default_max_queues,

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-/* How this works: each queue has a thread, which takes a chain from it under the device's lock,
- * answers it without the lock, as files may be slow, and gives it back under the lock again. What
- * the guest queues stays in its ring until then, so nothing is kept here but one message for each
- * thread. The loop's thread only wakes them:
+/* How this works: each queue has a thread that leads it: it waits for the driver, takes a chain
+ * under the device's lock, answers it without the lock, as files may be slow, and gives it back
+ * under the lock again. What the guest queues stays in its ring until then, so nothing is kept here
+ * but one message for each thread:
  *
- *   notify -> queue_notify(): has_work, wake -> worker: pop, unlock, serve, lock, push, interrupt
+ *   notify -> leader: pop, unlock, serve, lock, push, interrupt
+ *
+ * Linux before 6.11 uses one queue whatever it is offered, and others' lookups shall not wait until
+ * somebody's file is on the disk. So there are more threads than queues, and before a leader does
+ * what may take long, it leaves its queue to a thread that has none (fs_fuse_may_wait()). All else
+ * it does by itself: waking another thread takes longer than most messages do.
  *
  * A reset waits, as for every device, for the messages that are being answered; then the guest's
  * mount is forgotten. Queue 0 is for what must not wait behind others (5.11.2), which in Linux is
@@ -34,6 +39,7 @@
 enum {
     QUEUE_SIZE = 128,       /* a message of FS_DATA_PAGES fits */
     REQUEST_QUEUE = 1,      /* the first one; 0 is of high priority */
+    SPARE_WORKERS = 2,      /* beside one for each queue */
     STACK_SIZE = 256 * 1024 /* bytes */
 };
 static_assert(FS_MAX_QUEUES + REQUEST_QUEUE <= VIRTIO_DEV_MAX_QUEUES, "they fit a device");
@@ -43,10 +49,8 @@ static_assert(sizeof(((struct virtio_fs_config *)0)->tag) == FS_TAG_LEN, "as Lin
 
 struct fs_worker {
     struct fs *fs;
-    unsigned index; /* of the queue */
     pthread_t thread;
-    pthread_cond_t wake; /* has_work or is_stopping; with the device's lock */
-    bool is_started, has_work;
+    bool is_started;
     struct virtqueue_chain chain;
     struct fs_call call;
 };
@@ -55,10 +59,13 @@ struct fs {
     struct virtio_dev vdev;
     struct virtio_fs_config config;
     struct fs_fuse fuse;
+    /* With the device's lock: */
     bool is_stopping;
     bool has_left; /* the driver is gone; its mount is to be forgotten */
+    bool is_led[FS_MAX_QUEUES + REQUEST_QUEUE];
+    pthread_cond_t queue_left; /* some queue is led by nobody, or is_stopping */
     unsigned worker_count;
-    struct fs_worker *workers[FS_MAX_QUEUES + REQUEST_QUEUE];
+    struct fs_worker *workers[FS_MAX_QUEUES + REQUEST_QUEUE + SPARE_WORKERS];
 };
 
 static struct fs *to_fs(struct virtio_dev *vdev)
@@ -77,21 +84,60 @@ static void forget_left(struct fs *fs)
     }
 }
 
-static void serve_chain(struct fs *fs, struct fs_worker *worker)
+static void leave_queue(struct fs *fs, unsigned index)
+{
+    fs->is_led[index] = false;
+    pthread_cond_signal(&fs->queue_left);
+}
+
+/* Whether it still leads the queue. */
+static bool serve_chain(struct fs *fs, struct fs_worker *worker, unsigned index)
 {
     struct virtio_dev *vdev = &fs->vdev;
     uint16_t head = worker->chain.head;
+    bool leads = !fs_fuse_may_wait(&worker->chain);
 
+    if (!leads)
+        leave_queue(fs, index);
     virtio_dev_begin_request(vdev);
     pthread_mutex_unlock(&vdev->lock);
     uint32_t written = fs_fuse_serve(&fs->fuse, &worker->call, &worker->chain);
     pthread_mutex_lock(&vdev->lock);
     if (virtio_dev_is_running(vdev)) {
-        virtio_dev_push(vdev, worker->index, head, written);
-        virtio_dev_flush_interrupt(vdev, worker->index);
+        virtio_dev_push(vdev, index, head, written);
+        virtio_dev_flush_interrupt(vdev, index);
     }
     virtio_dev_end_request(vdev);
     forget_left(fs);
+    return leads;
+}
+
+/* Until it left the queue, or all ends. */
+static void lead_queue(struct fs *fs, struct fs_worker *worker, unsigned index)
+{
+    struct virtio_dev *vdev = &fs->vdev;
+
+    fs->is_led[index] = true;
+    while (!fs->is_stopping) {
+        if (virtio_dev_pop(vdev, index, &worker->chain)) {
+            if (!serve_chain(fs, worker, index))
+                return;
+        } else {
+            pthread_mutex_unlock(&vdev->lock);
+            virtio_dev_wait(vdev, index);
+            pthread_mutex_lock(&vdev->lock);
+        }
+    }
+}
+
+/* The first queue that nobody leads; queue_count if there is none. */
+static unsigned find_queue(const struct fs *fs)
+{
+    unsigned index = 0;
+
+    while (index < fs->vdev.queue_count && fs->is_led[index])
+        index++;
+    return index;
 }
 
 static void take_own_umask(const struct fs *fs)
@@ -111,12 +157,12 @@ static void *work(void *ctx)
     take_own_umask(fs);
     pthread_mutex_lock(&vdev->lock);
     while (!fs->is_stopping) {
-        if (worker->has_work && virtio_dev_pop(vdev, worker->index, &worker->chain)) {
-            serve_chain(fs, worker);
-        } else {
-            worker->has_work = false;
-            pthread_cond_wait(&worker->wake, &vdev->lock);
-        }
+        unsigned index = find_queue(fs);
+
+        if (index < vdev->queue_count)
+            lead_queue(fs, worker, index);
+        else
+            pthread_cond_wait(&fs->queue_left, &vdev->lock);
     }
     pthread_mutex_unlock(&vdev->lock);
     return NULL;
@@ -134,15 +180,16 @@ static void stop_workers(struct fs *fs)
 {
     pthread_mutex_lock(&fs->vdev.lock);
     fs->is_stopping = true;
-    for (unsigned i = 0; i < fs->worker_count; i++)
-        pthread_cond_signal(&fs->workers[i]->wake);
+    pthread_cond_broadcast(&fs->queue_left);
+    for (unsigned i = 0; i < fs->vdev.queue_count; i++)
+        virtio_dev_notify(&fs->vdev, i);
     pthread_mutex_unlock(&fs->vdev.lock);
     for (unsigned i = 0; i < fs->worker_count; i++) {
         if (fs->workers[i]->is_started)
             pthread_join(fs->workers[i]->thread, NULL);
-        pthread_cond_destroy(&fs->workers[i]->wake);
         free(fs->workers[i]);
     }
+    pthread_cond_destroy(&fs->queue_left);
 }
 
 /* --- the device --- */
@@ -165,14 +212,6 @@ static int fs_activate(struct virtio_dev *vdev)
     if (err)
         log_error("%s: a thread: %s", vdev->name, strerror(-err));
     return err;
-}
-
-static void fs_queue_notify(struct virtio_dev *vdev, unsigned index)
-{
-    struct fs_worker *worker = to_fs(vdev)->workers[index];
-
-    worker->has_work = true;
-    pthread_cond_signal(&worker->wake);
 }
 
 static void fs_reset(struct virtio_dev *vdev)
@@ -202,7 +241,6 @@ static void fs_destroy(struct virtio_dev *vdev)
 static const struct virtio_dev_ops fs_ops = {
     .config_read = fs_config_read,
     .activate = fs_activate,
-    .queue_notify = fs_queue_notify,
     .reset = fs_reset,
     .save = fs_save,
     .destroy = fs_destroy,
@@ -216,8 +254,6 @@ static int make_workers(struct fs *fs, unsigned count)
         if (!worker)
             return -ENOMEM;
         worker->fs = fs;
-        worker->index = fs->worker_count;
-        pthread_cond_init(&worker->wake, NULL);
         fs->workers[fs->worker_count] = worker;
     }
     return 0;
@@ -233,19 +269,19 @@ int fs_create(const struct fs_params *params, struct virtio_dev **ret)
         .queue_size = QUEUE_SIZE,
         .ops = &fs_ops,
         .mem = params->mem,
-        .loop = params->loop,
     };
     struct fs *fs = calloc(1, sizeof(*fs));
 
     if (!fs)
         return -ENOMEM;
+    pthread_cond_init(&fs->queue_left, NULL);
     fs->fuse.share = params->share;
     fs->config.num_request_queues = htole32(params->queue_count);
     memcpy(fs->config.tag, params->tag, strnlen(params->tag, FS_TAG_LEN));
     int err = virtio_dev_init(&fs->vdev, &vdev_params);
 
     if (!err)
-        err = make_workers(fs, vdev_params.queue_count);
+        err = make_workers(fs, vdev_params.queue_count + SPARE_WORKERS);
     if (err) {
         fs_destroy(&fs->vdev);
         return err;

@@ -24,6 +24,7 @@ enum {
     OLD_INIT_IN = 16, /* before 7.36 */
     PAGE_BYTES = 4096,
     DATA_MAX = FS_DATA_PAGES * PAGE_BYTES,
+    LARGE = 96 * 1024, /* a read or write of so much is worth another thread for what comes next */
 };
 
 /* What is behind an operation's struct. */
@@ -36,11 +37,12 @@ enum names {
 };
 
 enum op_flags {
-    CHANGES = 1,    /* refused if the folder is read-only */
-    NO_INODE = 2,   /* the header names none */
-    NO_REPLY = 4,   /* nobody waits for an answer */
-    TAKES_DATA = 8, /* what follows the struct stays where it is */
-    GIVES_DATA = 16 /* the reply goes to the guest's buffers directly */
+    CHANGES = 1,     /* refused if the folder is read-only */
+    NO_INODE = 2,    /* the header names none */
+    NO_REPLY = 4,    /* nobody waits for an answer */
+    TAKES_DATA = 8,  /* what follows the struct stays where it is */
+    GIVES_DATA = 16, /* the reply goes to the guest's buffers directly */
+    WAITS = 32       /* for the disk, and for as much as there is to write */
 };
 
 struct op {
@@ -77,32 +79,33 @@ static const struct op ops[] = {
                      NO_NAMES, CHANGES | TAKES_DATA },
     [FUSE_STATFS] = { fs_op_statfs, 0, sizeof(struct fuse_statfs_out), NO_NAMES, 0 },
     [FUSE_RELEASE] = { fs_op_release, sizeof(struct fuse_release_in), 0, NO_NAMES, NO_INODE },
-    [FUSE_FSYNC] = { fs_op_fsync, sizeof(struct fuse_fsync_in), 0, NO_NAMES, 0 },
+    [FUSE_FSYNC] = { fs_op_fsync, sizeof(struct fuse_fsync_in), 0, NO_NAMES, WAITS },
     [FUSE_SETXATTR] = { fs_op_setxattr, FUSE_COMPAT_SETXATTR_IN_SIZE, 0, TEXT, CHANGES },
     [FUSE_GETXATTR] = { fs_op_getxattr, sizeof(struct fuse_getxattr_in), 0, TEXT, 0 },
     [FUSE_LISTXATTR] = { fs_op_listxattr, sizeof(struct fuse_getxattr_in), 0, NO_NAMES, 0 },
     [FUSE_REMOVEXATTR] = { fs_op_removexattr, 0, 0, TEXT, CHANGES },
-    [FUSE_FLUSH] = { fs_op_flush, sizeof(struct fuse_flush_in), 0, NO_NAMES, 0 },
+    [FUSE_FLUSH] = { fs_op_flush, sizeof(struct fuse_flush_in), 0, NO_NAMES, WAITS },
     [FUSE_INIT] = { op_init, OLD_INIT_IN, sizeof(struct fuse_init_out), NO_NAMES, NO_INODE },
     [FUSE_OPENDIR] = { fs_op_opendir, sizeof(struct fuse_open_in), sizeof(struct fuse_open_out),
                        NO_NAMES, 0 },
     [FUSE_READDIR] = { fs_op_readdir, sizeof(struct fuse_read_in), 0, NO_NAMES, 0 },
     [FUSE_RELEASEDIR] = { fs_op_releasedir, sizeof(struct fuse_release_in), 0, NO_NAMES, NO_INODE },
-    [FUSE_FSYNCDIR] = { fs_op_fsyncdir, sizeof(struct fuse_fsync_in), 0, NO_NAMES, 0 },
+    [FUSE_FSYNCDIR] = { fs_op_fsyncdir, sizeof(struct fuse_fsync_in), 0, NO_NAMES, WAITS },
     [FUSE_CREATE] = { fs_op_create, sizeof(struct fuse_create_in), ENTRY_OPEN, NAME, CHANGES },
     /* Requests are not interrupted: all of them end. */
     [FUSE_INTERRUPT] = { op_nothing, 0, 0, NO_NAMES, NO_INODE | NO_REPLY },
     [FUSE_DESTROY] = { op_destroy, 0, 0, NO_NAMES, NO_INODE },
     [FUSE_BATCH_FORGET] = { fs_op_batch_forget, sizeof(struct fuse_batch_forget_in), 0, NO_NAMES,
                             NO_INODE | NO_REPLY },
-    [FUSE_FALLOCATE] = { fs_op_fallocate, sizeof(struct fuse_fallocate_in), 0, NO_NAMES, CHANGES },
+    [FUSE_FALLOCATE] = { fs_op_fallocate, sizeof(struct fuse_fallocate_in), 0, NO_NAMES,
+                         CHANGES | WAITS },
     [FUSE_READDIRPLUS] = { fs_op_readdirplus, sizeof(struct fuse_read_in), 0, NO_NAMES, 0 },
     [FUSE_RENAME2] = { fs_op_rename2, sizeof(struct fuse_rename2_in), 0, TWO_NAMES, CHANGES },
     [FUSE_LSEEK] = { fs_op_lseek, sizeof(struct fuse_lseek_in), sizeof(struct fuse_lseek_out),
                      NO_NAMES, 0 },
     [FUSE_COPY_FILE_RANGE] = { fs_op_copy_file_range, sizeof(struct fuse_copy_file_range_in),
-                               sizeof(struct fuse_write_out), NO_NAMES, CHANGES },
-    [FUSE_SYNCFS] = { fs_op_syncfs, 0, 0, NO_NAMES, 0 },
+                               sizeof(struct fuse_write_out), NO_NAMES, CHANGES | WAITS },
+    [FUSE_SYNCFS] = { fs_op_syncfs, 0, 0, NO_NAMES, WAITS },
     [FUSE_TMPFILE] = { fs_op_tmpfile, sizeof(struct fuse_create_in), ENTRY_OPEN, TEXT, CHANGES },
 };
 
@@ -301,6 +304,19 @@ static uint32_t answer(struct fs_call *call, const struct virtqueue_chain *chain
     if (len && !is_in_place)
         (void)iov_write(writable, chain->writable_count, sizeof(out), call->reply, len);
     return out.len;
+}
+
+bool fs_fuse_may_wait(struct virtqueue_chain *chain)
+{
+    struct fuse_in_header header;
+
+    if ((uint64_t)chain->readable_bytes + chain->writable_bytes > LARGE)
+        return true;
+    if (iov_read(virtqueue_readable(chain), chain->readable_count, 0, &header, sizeof(header)) !=
+        sizeof(header))
+        return false;
+    const struct op *op = find_op(header.opcode);
+    return op && (op->flags & WAITS);
 }
 
 uint32_t fs_fuse_serve(struct fs_fuse *fuse, struct fs_call *call, struct virtqueue_chain *chain)

@@ -47,6 +47,8 @@ struct fs_call {
  * serves. Takes as long as the host does. Returns how many bytes were written into the chain: none
  * if the message wants no answer, or the guest left no room for one. */
 uint32_t fs_fuse_serve(struct fs_fuse *fuse, struct fs_call *call, struct virtqueue_chain *chain);
+/* Whether what is asked for may take the host's disk long: a hint, as the guest may change it. */
+bool fs_fuse_may_wait(struct virtqueue_chain *chain);
 /* Forgets the mount. Messages that are being answered meanwhile keep what they use. */
 void fs_fuse_reset(struct fs_fuse *fuse);
 

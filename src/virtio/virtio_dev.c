@@ -70,9 +70,11 @@ static int add_notifier(struct virtio_dev *vdev, unsigned index, struct loop *lo
 {
     struct virtio_dev_notifier *notifier = &vdev->notifiers[index];
 
-    notifier->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    notifier->fd = eventfd(0, EFD_CLOEXEC | (loop ? EFD_NONBLOCK : 0));
     if (notifier->fd < 0)
         return -errno;
+    if (!loop)
+        return 0;
     return loop_add_fd(loop, notifier->fd, LOOP_READABLE, &vdev->lock, wake_up, notifier,
                        &notifier->source);
 }
@@ -372,6 +374,14 @@ void virtio_dev_notify(struct virtio_dev *vdev, uint32_t index)
 {
     if (index < vdev->queue_count)
         signal_notifier(&vdev->notifiers[index]);
+}
+
+void virtio_dev_wait(struct virtio_dev *vdev, unsigned index)
+{
+    eventfd_t count;
+
+    while (eventfd_read(vdev->notifiers[index].fd, &count) < 0 && errno == EINTR)
+        ;
 }
 
 /* --- saved state --- */

@@ -33,7 +33,6 @@ static void make_device(struct fixture *f)
 {
     struct fs_params params = { .name = "folder",
                                 .mem = f->driver.mem,
-                                .loop = f->driver.loop,
                                 .share = f->share,
                                 .tag = "the-tag",
                                 .queue_count = 2 };
@@ -79,7 +78,8 @@ static void add_message(struct fixture *f, unsigned queue, uint32_t opcode, cons
     };
     uint8_t message[240];
     memcpy(message, &header, sizeof(header));
-    memcpy(message + sizeof(header), arg, len);
+    if (len)
+        memcpy(message + sizeof(header), arg, len);
     gpa_t gpa = driver_put(&f->driver, message, header.len);
     const uint32_t cut = 13;
     struct driver_buffer buffers[] = {
@@ -143,6 +143,21 @@ static void messages_are_answered_on_each_queue(void **state)
     (void)snprintf(path, sizeof(path), "%s/folder", f->path);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode, S_IFDIR | 0777); /* whatever our own umask */
+}
+
+/* What may take long makes its thread leave the queue to another one. */
+static void what_may_take_long_and_what_does_not_are_answered_in_turns(void **state)
+{
+    struct fixture *f = *state;
+    struct fuse_getattr_in in = { 0 };
+    struct fuse_fsync_in sync = { .fh = 5 };
+
+    assert_int_equal(mount_folder(f), 0);
+    for (int i = 0; i < 200; i++) {
+        assert_int_equal(send_message(f, REQUESTS + i % 2, FUSE_FSYNCDIR, &sync, sizeof(sync)),
+                         -EBADF);
+        assert_int_equal(send_message(f, REQUESTS, FUSE_GETATTR, &in, sizeof(in)), 0);
+    }
 }
 
 static void what_wants_no_answer_comes_back_empty(void **state)
@@ -248,6 +263,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         FS_TEST(tells_its_tag_and_queues),
         FS_TEST(messages_are_answered_on_each_queue),
+        FS_TEST(what_may_take_long_and_what_does_not_are_answered_in_turns),
         FS_TEST(what_wants_no_answer_comes_back_empty),
         FS_TEST(a_header_that_is_cut_off_comes_back_empty),
         FS_TEST(a_length_beyond_the_chain_is_refused),
