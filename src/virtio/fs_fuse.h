@@ -60,9 +60,10 @@ typedef int fs_op_fn(struct fs_call *call);
 /* Room for @len more bytes of the reply, zeroed. There is: the table says how much is needed, and
  * others ask call->room. */
 void *fs_reply_add(struct fs_call *call, size_t len);
-/* Fills in what is told of an inode. Returns 0 or -errno. */
-int fs_fill_attr(const struct fs_call *call, const struct fs_inode *inode, struct fuse_attr *attr);
-int fs_fill_entry(struct fs_call *call, struct fs_inode *inode, struct fuse_entry_out *entry);
+/* Fill in what is told of a file, and of one that was found in call->inode. */
+void fs_fill_attr(const struct statx *stx, struct fuse_attr *attr);
+void fs_fill_entry(struct fs_call *call, struct fs_inode *inode, const struct statx *stx,
+                   struct fuse_entry_out *entry);
 /* Seconds for which names and attributes hold. */
 uint64_t fs_valid_seconds(const struct fs_share *share);
 /* A file that was just created or found is opened for the guest: adds a fuse_open_out. Takes @fd

@@ -178,23 +178,36 @@ static void drop_if_unused(struct fs_share *share, struct fs_inode *inode)
 
 /* --- closing and opening again; with the lock held --- */
 
+int fs_stat(int fd, const char *name, struct statx *stx)
+{
+    const int flags = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
+    const unsigned wanted = STATX_BASIC_STATS | STATX_MNT_ID | STATX_BTIME;
+
+    return syscall(SYS_statx, fd, name, flags, wanted, stx) < 0 ? -errno : 0;
+}
+
+/* An inode as @stx tells it from others. */
+static struct fs_inode inode_like(const struct statx *stx, int fd)
+{
+    return (struct fs_inode){
+        .dev = (uint64_t)stx->stx_dev_major << 32 | stx->stx_dev_minor,
+        .ino = stx->stx_ino,
+        .mount_id = stx->stx_mask & STATX_MNT_ID ? stx->stx_mnt_id : 0,
+        .birth = (uint64_t)stx->stx_btime.tv_sec << 30 | stx->stx_btime.tv_nsec,
+        .type = stx->stx_mode & S_IFMT,
+        .fd = fd,
+    };
+}
+
 /* Says what @fd is of. */
 static int identify(int fd, struct fs_inode *inode)
 {
     struct statx stx;
+    int err = fs_stat(fd, "", &stx);
 
-    if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW,
-                STATX_TYPE | STATX_INO | STATX_MNT_ID | STATX_BTIME, &stx) < 0)
-        return -errno;
-    *inode = (struct fs_inode){
-        .dev = (uint64_t)stx.stx_dev_major << 32 | stx.stx_dev_minor,
-        .ino = stx.stx_ino,
-        .mount_id = stx.stx_mask & STATX_MNT_ID ? stx.stx_mnt_id : 0,
-        .birth = (uint64_t)stx.stx_btime.tv_sec << 30 | stx.stx_btime.tv_nsec,
-        .type = stx.stx_mode & S_IFMT,
-        .fd = fd,
-    };
-    return 0;
+    if (!err)
+        *inode = inode_like(&stx, fd);
+    return err;
 }
 
 /* Opens what is where the inode was last found. Returns a descriptor, or -ESTALE if that is another
@@ -360,26 +373,50 @@ static int find_or_add(struct fs_share *share, const struct fs_inode *like, int 
     return 0;
 }
 
+/* The guest is told of it. With the lock held. */
+static void count_lookup(struct fs_share *share, struct fs_inode *inode, struct fs_inode *parent,
+                         const char *name)
+{
+    inode->lookups++;
+    inode->uses++;
+    note_name(share, inode, parent, name);
+}
+
+bool fs_inode_find(struct fs_share *share, const struct statx *stx, struct fs_inode *parent,
+                   const char *name, struct fs_inode **ret)
+{
+    const struct fs_inode like = inode_like(stx, -1);
+
+    if (fs_is_hidden(share, like.dev, like.ino))
+        return false;
+    pthread_mutex_lock(&share->lock);
+    struct fs_inode *inode = find(share, &like);
+    bool is_there = inode && inode->fd >= 0;
+    if (is_there)
+        count_lookup(share, inode, parent, name);
+    pthread_mutex_unlock(&share->lock);
+    if (is_there)
+        *ret = inode;
+    return is_there;
+}
+
 int fs_inode_adopt(struct fs_share *share, int fd, struct fs_inode *parent, const char *name,
-                   struct fs_inode **ret)
+                   struct fs_inode **ret, struct statx *stx)
 {
     AUTO_CLOSE int own = fd;
-    struct fs_inode like;
-    int err = identify(own, &like);
+    int err = fs_stat(own, "", stx);
 
     if (err)
         return err;
+    struct fs_inode like = inode_like(stx, own);
     if (fs_is_hidden(share, like.dev, like.ino))
         return -ENOENT;
     like.is_opaque = parent && like.dev != parent->dev && fs_is_kernels(own);
     pthread_mutex_lock(&share->lock);
     struct fs_inode *inode;
     err = find_or_add(share, &like, &own, &inode);
-    if (!err) {
-        inode->lookups++;
-        inode->uses++;
-        note_name(share, inode, parent, name);
-    }
+    if (!err)
+        count_lookup(share, inode, parent, name);
     pthread_mutex_unlock(&share->lock);
     if (err)
         return err;

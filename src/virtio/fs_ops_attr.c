@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <linux/xattr.h>
 #include <string.h>
-#include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -14,46 +13,43 @@
 /* --- attributes --- */
 
 /* As the guest's kernel packs a device number into 32 bits (new_encode_dev()). */
-static uint32_t pack_dev(dev_t dev)
+static uint32_t pack_dev(uint32_t major, uint32_t minor)
 {
-    uint32_t low = minor(dev);
-
-    return (low & 0xff) | (uint32_t)major(dev) << 8 | (low & ~0xffU) << 12;
+    return (minor & 0xff) | major << 8 | (minor & ~0xffU) << 12;
 }
 
-int fs_fill_attr(const struct fs_call *call, const struct fs_inode *inode, struct fuse_attr *attr)
+void fs_fill_attr(const struct statx *stx, struct fuse_attr *attr)
 {
-    struct stat st;
-    (void)call;
-
-    if (fstat(inode->fd, &st))
-        return -errno;
     *attr = (struct fuse_attr){
-        .ino = st.st_ino,
-        .size = (uint64_t)st.st_size,
-        .blocks = (uint64_t)st.st_blocks,
-        .atime = (uint64_t)st.st_atim.tv_sec,
-        .mtime = (uint64_t)st.st_mtim.tv_sec,
-        .ctime = (uint64_t)st.st_ctim.tv_sec,
-        .atimensec = (uint32_t)st.st_atim.tv_nsec,
-        .mtimensec = (uint32_t)st.st_mtim.tv_nsec,
-        .ctimensec = (uint32_t)st.st_ctim.tv_nsec,
-        .mode = st.st_mode,
-        .nlink = (uint32_t)st.st_nlink,
-        .uid = st.st_uid,
-        .gid = st.st_gid,
-        .rdev = pack_dev(st.st_rdev),
-        .blksize = (uint32_t)st.st_blksize,
+        .ino = stx->stx_ino,
+        .size = stx->stx_size,
+        .blocks = stx->stx_blocks,
+        .atime = (uint64_t)stx->stx_atime.tv_sec,
+        .mtime = (uint64_t)stx->stx_mtime.tv_sec,
+        .ctime = (uint64_t)stx->stx_ctime.tv_sec,
+        .atimensec = stx->stx_atime.tv_nsec,
+        .mtimensec = stx->stx_mtime.tv_nsec,
+        .ctimensec = stx->stx_ctime.tv_nsec,
+        .mode = stx->stx_mode,
+        .nlink = stx->stx_nlink,
+        .uid = stx->stx_uid,
+        .gid = stx->stx_gid,
+        .rdev = pack_dev(stx->stx_rdev_major, stx->stx_rdev_minor),
+        .blksize = stx->stx_blksize,
     };
-    return 0;
 }
 
 static int reply_attr(struct fs_call *call)
 {
-    struct fuse_attr_out *out = fs_reply_add(call, sizeof(*out));
+    struct statx stx;
+    int err = fs_stat(call->inode->fd, "", &stx);
 
+    if (err)
+        return err;
+    struct fuse_attr_out *out = fs_reply_add(call, sizeof(*out));
     out->attr_valid = fs_valid_seconds(call->share);
-    return fs_fill_attr(call, call->inode, &out->attr);
+    fs_fill_attr(&stx, &out->attr);
+    return 0;
 }
 
 int fs_op_getattr(struct fs_call *call)

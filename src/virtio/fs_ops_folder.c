@@ -75,13 +75,11 @@ static bool shall_be_left_out(const struct fs_call *call, const struct host_entr
 static void fill_plus(struct fs_call *call, const char *name, struct fuse_entry_out *out)
 {
     struct fs_inode *inode;
+    struct statx stx;
 
-    if (is_dot(name) || fs_lookup(call->share, call->inode, name, &inode))
+    if (is_dot(name) || fs_lookup(call->share, call->inode, name, &inode, &stx))
         return;
-    if (fs_fill_entry(call, inode, out)) {
-        memset(out, 0, sizeof(*out));
-        fs_inode_forget(call->share, inode->id, 1);
-    }
+    fs_fill_entry(call, inode, &stx, out);
     fs_inode_put(call->share, inode);
 }
 

@@ -32,13 +32,12 @@ uint64_t fs_valid_seconds(const struct fs_share *share)
     return 0;
 }
 
-int fs_fill_entry(struct fs_call *call, struct fs_inode *inode, struct fuse_entry_out *entry)
+void fs_fill_entry(struct fs_call *call, struct fs_inode *inode, const struct statx *stx,
+                   struct fuse_entry_out *entry)
 {
     const struct fs_inode *folder = call->inode;
-    int err = fs_fill_attr(call, inode, &entry->attr);
 
-    if (err)
-        return err;
+    fs_fill_attr(stx, &entry->attr);
     entry->nodeid = inode->id;
     entry->entry_valid = entry->attr_valid = fs_valid_seconds(call->share);
     if (S_ISDIR(inode->type) &&
@@ -49,26 +48,19 @@ int fs_fill_entry(struct fs_call *call, struct fs_inode *inode, struct fuse_entr
         entry->attr.flags |= FUSE_ATTR_SUBMOUNT;
         fs_inode_pin(call->share, inode);
     }
-    return 0;
-}
-
-/* Answers with the inode that was looked up for it, which is put back. */
-static int reply_entry(struct fs_call *call, struct fs_inode *inode)
-{
-    int err = fs_fill_entry(call, inode, fs_reply_add(call, sizeof(struct fuse_entry_out)));
-
-    if (err)
-        fs_inode_forget(call->share, inode->id, 1);
-    fs_inode_put(call->share, inode);
-    return err;
 }
 
 static int reply_lookup(struct fs_call *call, const char *name)
 {
     struct fs_inode *inode;
-    int err = fs_lookup(call->share, call->inode, name, &inode);
+    struct statx stx;
+    int err = fs_lookup(call->share, call->inode, name, &inode, &stx);
 
-    return err ? err : reply_entry(call, inode);
+    if (err)
+        return err;
+    fs_fill_entry(call, inode, &stx, fs_reply_add(call, sizeof(struct fuse_entry_out)));
+    fs_inode_put(call->share, inode);
+    return 0;
 }
 
 int fs_op_lookup(struct fs_call *call)
@@ -198,17 +190,16 @@ int fs_op_link(struct fs_call *call)
 static int reply_created(struct fs_call *call, int fd, const char *name)
 {
     AUTO_CLOSE int own = fd;
-    struct fs_inode *inode;
+    struct fs_inode *inode, *folder = name ? call->inode : NULL;
+    struct statx stx;
     int path_fd = fs_open_again(call->share, fd);
-    int err = path_fd < 0
-                  ? path_fd
-                  : fs_inode_adopt(call->share, path_fd, name ? call->inode : NULL, name, &inode);
+    int err =
+        path_fd < 0 ? path_fd : fs_inode_adopt(call->share, path_fd, folder, name, &inode, &stx);
 
     if (err)
         return err;
-    err = fs_fill_entry(call, inode, fs_reply_add(call, sizeof(struct fuse_entry_out)));
-    if (!err)
-        err = fs_reply_open(call, inode, take_fd(&own));
+    fs_fill_entry(call, inode, &stx, fs_reply_add(call, sizeof(struct fuse_entry_out)));
+    err = fs_reply_open(call, inode, take_fd(&own));
     if (err)
         fs_inode_forget(call->share, inode->id, 1);
     fs_inode_put(call->share, inode);
@@ -219,7 +210,8 @@ static int reply_created(struct fs_call *call, int fd, const char *name)
 static int open_existing(struct fs_call *call, int flags)
 {
     struct fs_inode *inode;
-    int err = fs_lookup(call->share, call->inode, call->name[0], &inode);
+    struct statx stx;
+    int err = fs_lookup(call->share, call->inode, call->name[0], &inode, &stx);
 
     if (err)
         return err;

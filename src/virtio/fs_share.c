@@ -119,12 +119,16 @@ int fs_open_again(const struct fs_share *share, int fd)
 }
 
 int fs_lookup(struct fs_share *share, struct fs_inode *folder, const char *name,
-              struct fs_inode **ret)
+              struct fs_inode **ret, struct statx *stx)
 {
     if (folder->is_opaque || fs_name_is_hidden(share, folder, name))
         return -ENOENT;
+    /* One call for what the guest asks of again; @name is one component, whatever it is of. */
+    int err = fs_stat(folder->fd, name, stx);
+    if (err || fs_inode_find(share, stx, folder, name, ret))
+        return err;
     int fd = fs_open_at(folder, name, O_PATH, 0);
-    return fd < 0 ? fd : fs_inode_adopt(share, fd, folder, name, ret);
+    return fd < 0 ? fd : fs_inode_adopt(share, fd, folder, name, ret, stx);
 }
 
 /* --- what is hidden --- */

@@ -103,11 +103,17 @@ void fs_forget_all(struct fs_share *share);
 int fs_inode_get(struct fs_share *share, uint64_t id, struct fs_inode **ret);
 /* NULL is fine. */
 void fs_inode_put(struct fs_share *share, struct fs_inode *inode);
-/* Finds or makes the inode that @fd (O_PATH; taken over in any case) is of, and counts a lookup of
- * the guest's. @parent, @name: where it is, or NULL. Returns 0, -ENOENT if it is hidden, -ENFILE if
- * the guest knows too many. */
+/* What is known of a file, by its descriptor (@name "") or by a name in a folder, where no link is
+ * followed. Returns 0 or -errno. */
+int fs_stat(int fd, const char *name, struct statx *stx);
+/* Finds the inode that @stx is of, if it is open, and counts a lookup of the guest's. */
+bool fs_inode_find(struct fs_share *share, const struct statx *stx, struct fs_inode *parent,
+                   const char *name, struct fs_inode **ret);
+/* Finds or makes the inode that @fd (O_PATH; taken over in any case) is of, counts a lookup of the
+ * guest's, and says what is known of the file. @parent, @name: where it is, or NULL. Returns 0,
+ * -ENOENT if it is hidden, -ENFILE if the guest knows too many. */
 int fs_inode_adopt(struct fs_share *share, int fd, struct fs_inode *parent, const char *name,
-                   struct fs_inode **ret);
+                   struct fs_inode **ret, struct statx *stx);
 /* The file at @name is about to be moved or removed: if its inode is closed it could not be found
  * any more, so it is opened. */
 void fs_inode_revive(struct fs_share *share, const struct fs_inode *folder, const char *name);
@@ -141,7 +147,7 @@ int fs_open_inode(const struct fs_share *share, const struct fs_inode *inode, in
 int fs_open_again(const struct fs_share *share, int fd);
 /* Looks @name up for the guest. Returns as fs_inode_adopt(), or -errno of the host. */
 int fs_lookup(struct fs_share *share, struct fs_inode *folder, const char *name,
-              struct fs_inode **ret);
+              struct fs_inode **ret, struct statx *stx);
 
 /* Whether @fd is of a file system that is the kernel's way to talk, and not there for files. */
 bool fs_is_kernels(int fd);
