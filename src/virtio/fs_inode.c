@@ -26,67 +26,10 @@
 #include "host/fd.h"
 
 enum {
-    TABLE_MIN = 64,
+    BUCKETS_MIN = 64,
     INODES_MAX = 1024 * 1024, /* that the guest knows, each of some 200 bytes */
     SEARCH_MAX = 4096,        /* inodes looked at to find one that can be closed */
 };
-
-/* --- numbers --- */
-
-static int table_grow(struct fs_table *table)
-{
-    uint32_t capacity = table->capacity ? 2 * table->capacity : TABLE_MIN;
-    void **slots = realloc(table->slots, capacity * sizeof(*slots));
-
-    if (!slots)
-        return -ENOMEM;
-    table->slots = slots;
-    uint32_t *free_ids = realloc(table->free, capacity * sizeof(*free_ids));
-    if (!free_ids)
-        return -ENOMEM;
-    table->free = free_ids;
-    table->capacity = capacity;
-    return 0;
-}
-
-/* Returns 0 or -ENOMEM. */
-static int table_add(struct fs_table *table, void *item, uint64_t *id)
-{
-    if (table->free_count > 0) {
-        uint32_t slot = table->free[--table->free_count];
-
-        table->slots[slot] = item;
-        *id = (uint64_t)slot + 1;
-        return 0;
-    }
-    if (table->size == table->capacity) {
-        int err = table_grow(table);
-
-        if (err)
-            return err;
-    }
-    table->slots[table->size++] = item;
-    *id = table->size;
-    return 0;
-}
-
-static void *table_find(const struct fs_table *table, uint64_t id)
-{
-    return id > 0 && id <= table->size ? table->slots[id - 1] : NULL;
-}
-
-static void table_remove(struct fs_table *table, uint64_t id)
-{
-    table->slots[id - 1] = NULL;
-    table->free[table->free_count++] = (uint32_t)(id - 1);
-}
-
-static void table_fini(struct fs_table *table)
-{
-    free(table->slots);
-    free(table->free);
-    *table = (struct fs_table){ 0 };
-}
 
 /* --- inodes; with the lock held --- */
 
@@ -155,7 +98,7 @@ static void drop_inode(struct fs_share *share, struct fs_inode *inode)
     while (*at != inode)
         at = &(*at)->next;
     *at = inode->next;
-    table_remove(&share->inodes, inode->id);
+    fs_table_remove(&share->inodes, inode->id);
     share->inode_count--;
     close_inode(share, inode);
     free(inode->name);
@@ -268,8 +211,7 @@ static bool try_to_close(struct fs_share *share, struct fs_inode *inode)
     return true;
 }
 
-/* Makes room for one more descriptor. Returns 0 or -ENFILE. */
-static int make_room(struct fs_share *share)
+int fs_make_room(struct fs_share *share)
 {
     for (unsigned i = 0; share->fd_count >= share->fd_max; i++) {
         if (i == SEARCH_MAX || i > share->inodes.size)
@@ -287,7 +229,7 @@ static int reopen(struct fs_share *share, struct fs_inode *inode)
 {
     if (inode->fd >= 0)
         return 0;
-    int err = make_room(share);
+    int err = fs_make_room(share);
     int fd = err ? err : open_by_name(inode);
     if (fd < 0)
         return fd;
@@ -299,7 +241,7 @@ static int reopen(struct fs_share *share, struct fs_inode *inode)
 /* A copy of *@like for the table, which owns its descriptor from then on. */
 static int add_inode(struct fs_share *share, const struct fs_inode *like, struct fs_inode **ret)
 {
-    int err = share->inode_count < INODES_MAX ? make_room(share) : -ENFILE;
+    int err = share->inode_count < INODES_MAX ? fs_make_room(share) : -ENFILE;
 
     if (err)
         return err;
@@ -307,7 +249,7 @@ static int add_inode(struct fs_share *share, const struct fs_inode *like, struct
     if (!inode)
         return -ENOMEM;
     *inode = *like;
-    err = table_add(&share->inodes, inode, &inode->id);
+    err = fs_table_add(&share->inodes, inode, &inode->id);
     if (err) {
         free(inode);
         return err;
@@ -326,7 +268,7 @@ static int add_inode(struct fs_share *share, const struct fs_inode *like, struct
 int fs_inode_get(struct fs_share *share, uint64_t id, struct fs_inode **ret)
 {
     pthread_mutex_lock(&share->lock);
-    struct fs_inode *inode = table_find(&share->inodes, id);
+    struct fs_inode *inode = fs_table_find(&share->inodes, id);
     /* One that is only still in use is forgotten already. */
     if (inode && id != FS_ROOT_ID && inode->lookups == 0 && !inode->is_pinned)
         inode = NULL;
@@ -360,7 +302,7 @@ static int find_or_add(struct fs_share *share, const struct fs_inode *like, int 
     if (!inode)
         err = add_inode(share, like, &inode);
     else if (inode->fd < 0)
-        err = make_room(share);
+        err = fs_make_room(share);
     if (err)
         return err;
     if (inode->fd < 0) {
@@ -438,7 +380,7 @@ void fs_inode_revive(struct fs_share *share, const struct fs_inode *folder, cons
         return;
     pthread_mutex_lock(&share->lock);
     inode = find(share, &like);
-    if (inode && inode->fd < 0 && !make_room(share)) {
+    if (inode && inode->fd < 0 && !fs_make_room(share)) {
         inode->fd = take_fd(&fd);
         share->fd_count++;
         forget_name(share, inode); /* it is not closed again until it is found anew */
@@ -449,7 +391,7 @@ void fs_inode_revive(struct fs_share *share, const struct fs_inode *folder, cons
 void fs_inode_forget(struct fs_share *share, uint64_t id, uint64_t count)
 {
     pthread_mutex_lock(&share->lock);
-    struct fs_inode *inode = table_find(&share->inodes, id);
+    struct fs_inode *inode = fs_table_find(&share->inodes, id);
     if (inode) {
         inode->lookups -= count < inode->lookups ? count : inode->lookups;
         drop_if_unused(share, inode);
@@ -488,98 +430,6 @@ bool fs_inode_is_unchanged(struct fs_share *share, struct fs_inode *inode, const
     return is_unchanged;
 }
 
-/* --- what is open --- */
-
-static void drop_handle(struct fs_share *share, struct fs_handle *handle)
-{
-    table_remove(&share->handles, handle->id);
-    share->fd_count--;
-    fd_close(&handle->fd);
-    pthread_mutex_destroy(&handle->position_lock);
-    free(handle);
-}
-
-/* With the lock held. */
-static int add_handle(struct fs_share *share, struct fs_handle *handle)
-{
-    int err = make_room(share);
-    if (!err)
-        err = table_add(&share->handles, handle, &handle->id);
-    if (!err)
-        share->fd_count++;
-    return err;
-}
-
-int fs_handle_add(struct fs_share *share, int fd, bool is_folder, uint64_t *ret)
-{
-    AUTO_CLOSE int own = fd;
-    struct fs_handle *handle = malloc(sizeof(*handle));
-
-    if (!handle)
-        return -ENOMEM;
-    *handle = (struct fs_handle){ .fd = fd, .is_folder = is_folder, .is_open = true };
-    pthread_mutex_init(&handle->position_lock, NULL);
-    pthread_mutex_lock(&share->lock);
-    int err = add_handle(share, handle);
-    if (!err)
-        *ret = handle->id;
-    pthread_mutex_unlock(&share->lock);
-    if (err) {
-        pthread_mutex_destroy(&handle->position_lock);
-        free(handle);
-        return err;
-    }
-    (void)take_fd(&own);
-    return 0;
-}
-
-/* With the lock held. NULL if there is none that is open. */
-static struct fs_handle *find_handle(const struct fs_share *share, uint64_t id, bool is_folder)
-{
-    struct fs_handle *handle = table_find(&share->handles, id);
-
-    return handle && handle->is_open && handle->is_folder == is_folder ? handle : NULL;
-}
-
-int fs_handle_get(struct fs_share *share, uint64_t id, bool is_folder, struct fs_handle **ret)
-{
-    pthread_mutex_lock(&share->lock);
-    struct fs_handle *handle = find_handle(share, id, is_folder);
-    if (handle)
-        handle->uses++;
-    pthread_mutex_unlock(&share->lock);
-    if (!handle)
-        return -EBADF;
-    *ret = handle;
-    return 0;
-}
-
-void fs_handle_put(struct fs_share *share, struct fs_handle *handle)
-{
-    pthread_mutex_lock(&share->lock);
-    handle->uses--;
-    if (handle->uses == 0 && !handle->is_open)
-        drop_handle(share, handle);
-    pthread_mutex_unlock(&share->lock);
-}
-
-static void close_handle(struct fs_share *share, struct fs_handle *handle)
-{
-    handle->is_open = false;
-    if (handle->uses == 0)
-        drop_handle(share, handle);
-}
-
-int fs_handle_close(struct fs_share *share, uint64_t id, bool is_folder)
-{
-    pthread_mutex_lock(&share->lock);
-    struct fs_handle *handle = find_handle(share, id, is_folder);
-    if (handle)
-        close_handle(share, handle);
-    pthread_mutex_unlock(&share->lock);
-    return handle ? 0 : -EBADF;
-}
-
 /* --- all of them --- */
 
 int fs_inodes_init(struct fs_share *share, int root)
@@ -590,10 +440,10 @@ int fs_inodes_init(struct fs_share *share, int root)
 
     if (err)
         return err;
-    share->buckets = calloc(TABLE_MIN, sizeof(struct fs_inode *));
+    share->buckets = calloc(BUCKETS_MIN, sizeof(struct fs_inode *));
     if (!share->buckets)
         return -ENOMEM;
-    share->bucket_count = TABLE_MIN;
+    share->bucket_count = BUCKETS_MIN;
     err = add_inode(share, &like, &inode);
     if (!err)
         (void)take_fd(&own);
@@ -603,12 +453,7 @@ int fs_inodes_init(struct fs_share *share, int root)
 void fs_forget_all(struct fs_share *share)
 {
     pthread_mutex_lock(&share->lock);
-    for (uint32_t i = 0; i < share->handles.size; i++) {
-        struct fs_handle *handle = share->handles.slots[i];
-
-        if (handle && handle->is_open)
-            close_handle(share, handle);
-    }
+    fs_handles_close(share);
     for (uint32_t i = 0; i < share->inodes.size; i++) {
         struct fs_inode *inode = share->inodes.slots[i];
 
@@ -631,8 +476,8 @@ void fs_inodes_fini(struct fs_share *share)
 {
     fs_forget_all(share);
     if (share->inode_count > 0)
-        drop_inode(share, table_find(&share->inodes, FS_ROOT_ID));
-    table_fini(&share->inodes);
-    table_fini(&share->handles);
+        drop_inode(share, fs_table_find(&share->inodes, FS_ROOT_ID));
+    fs_table_fini(&share->inodes);
+    fs_table_fini(&share->handles);
     free(share->buckets);
 }

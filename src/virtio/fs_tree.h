@@ -90,6 +90,15 @@ struct fs_share {
     bool has_closed;         /* some inode ever was closed */
 };
 
+/* --- fs_table.c: with the share's lock held --- */
+
+/* Returns 0 or -ENOMEM. */
+int fs_table_add(struct fs_table *table, void *item, uint64_t *id);
+/* NULL if there is none. */
+void *fs_table_find(const struct fs_table *table, uint64_t id);
+void fs_table_remove(struct fs_table *table, uint64_t id);
+void fs_table_fini(struct fs_table *table);
+
 /* --- fs_inode.c --- */
 
 /* Takes over @root, an O_PATH descriptor, as inode FS_ROOT_ID. Returns 0 or -errno. */
@@ -124,6 +133,11 @@ void fs_inode_pin(struct fs_share *share, struct fs_inode *inode);
 /* Whether the content is still the one of the last time this was asked. */
 bool fs_inode_is_unchanged(struct fs_share *share, struct fs_inode *inode, const struct stat *st);
 
+/* With the share's lock held: makes room for one more descriptor. Returns 0 or -ENFILE. */
+int fs_make_room(struct fs_share *share);
+
+/* --- fs_handle.c --- */
+
 /* Takes over @fd in any case. Returns 0, or -ENFILE if the guest has too much open. */
 int fs_handle_add(struct fs_share *share, int fd, bool is_folder, uint64_t *ret);
 /* Returns 0, or -EBADF if there is none of this kind. */
@@ -131,6 +145,8 @@ int fs_handle_get(struct fs_share *share, uint64_t id, bool is_folder, struct fs
 void fs_handle_put(struct fs_share *share, struct fs_handle *handle);
 /* It is closed when nobody uses it any more. Returns 0 or -EBADF. */
 int fs_handle_close(struct fs_share *share, uint64_t id, bool is_folder);
+/* With the share's lock held: closes them all. */
+void fs_handles_close(struct fs_share *share);
 
 /* --- fs_share.c --- */
 
