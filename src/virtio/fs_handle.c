@@ -3,6 +3,7 @@
  * uses them, though the guest closes them meanwhile. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "fs_tree.h"
 #include "host/fd.h"
@@ -12,6 +13,8 @@ static void drop_handle(struct fs_share *share, struct fs_handle *handle)
     fs_table_remove(&share->handles, handle->id);
     share->fd_count--;
     fd_close(&handle->fd);
+    share->rest_count -= handle->rest != NULL;
+    free(handle->rest);
     pthread_mutex_destroy(&handle->position_lock);
     free(handle);
 }
@@ -95,6 +98,34 @@ int fs_handle_close(struct fs_share *share, uint64_t id, bool is_folder)
         close_handle(share, handle);
     pthread_mutex_unlock(&share->lock);
     return handle ? 0 : -EBADF;
+}
+
+/* Whether there may be one more, which is counted then. */
+static bool count_rest(struct fs_share *share, bool had_one, bool has_one)
+{
+    pthread_mutex_lock(&share->lock);
+    share->rest_count -= had_one;
+    bool is_allowed = has_one && share->rest_count < FS_RESTS_MAX;
+    share->rest_count += is_allowed;
+    pthread_mutex_unlock(&share->lock);
+    return is_allowed;
+}
+
+void fs_handle_keep_rest(struct fs_share *share, struct fs_handle *handle, const void *rest,
+                         size_t len, int64_t position)
+{
+    uint8_t *copy = len ? malloc(len) : NULL;
+
+    if (copy)
+        memcpy(copy, rest, len);
+    if ((handle->rest || copy) && !count_rest(share, handle->rest != NULL, copy != NULL)) {
+        free(copy);
+        copy = NULL;
+    }
+    free(handle->rest);
+    handle->rest = copy;
+    handle->rest_len = copy ? len : 0;
+    handle->position = len && !copy ? -1 : position;
 }
 
 void fs_handles_close(struct fs_share *share)

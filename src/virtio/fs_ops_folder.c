@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* FUSE operations on folders that are open, and on the file system as a whole.
  *
- * The guest's place in a folder is the host's own (d_off), so a folder is read on from wherever
- * the guest says without anything being kept but the descriptor. */
+ * The guest's place in a folder is the host's own (d_off), so a folder can be read on from wherever
+ * the guest says. Where it goes on from where it was, which is nearly always, the host does so,
+ * too: see find_position(). */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -106,39 +107,60 @@ static bool add_entry(struct fs_call *call, const struct host_entry *entry, bool
     return true;
 }
 
-/* Adds entries from a buffer of the host's. Returns whether there may be room for more. */
-static bool add_entries(struct fs_call *call, const uint8_t *buf, size_t len, bool plus,
-                        size_t room)
+/* Adds entries from a buffer of the host's. Returns how many bytes of it had room in the reply, and
+ * moves *@position behind them. */
+static size_t add_entries(struct fs_call *call, const uint8_t *buf, size_t len, bool plus,
+                          size_t room, int64_t *position)
 {
-    for (size_t at = 0; at < len;) {
+    size_t at = 0;
+
+    while (at < len) {
         const struct host_entry *entry = (const struct host_entry *)(const void *)(buf + at);
 
         if (!shall_be_left_out(call, entry) && !add_entry(call, entry, plus, room))
-            return false;
+            break;
         at += entry->len;
+        *position = entry->next_offset;
     }
-    return true;
+    return at;
+}
+
+/* Gets the host ready to go on at @offset. What was read and had no room comes first: going back to
+ * a place works by chance on file systems that count entries, as tmpfs did before Linux 6.6, if
+ * some were removed meanwhile. Returns how many bytes of that there are, or -errno. */
+static ssize_t find_position(struct fs_handle *handle, int64_t offset, uint8_t *buf)
+{
+    if (offset >= 0 && handle->position == offset) {
+        if (handle->rest)
+            memcpy(buf, handle->rest, handle->rest_len);
+        return (ssize_t)handle->rest_len;
+    }
+    return lseek(handle->fd, offset, SEEK_SET) < 0 ? -errno : 0;
 }
 
 /* With the handle's position locked. */
-static int read_entries(struct fs_call *call, int fd, uint64_t offset, bool plus, size_t room)
+static int read_entries(struct fs_call *call, struct fs_handle *handle, uint64_t offset, bool plus,
+                        size_t room)
 {
     _Alignas(8) uint8_t buf[HOST_ENTRIES_MAX];
-    size_t part = plus ? room / 4 : room;
+    size_t part = plus ? room / 4 : room, used = 0;
+    int64_t position = (int64_t)offset;
+    ssize_t len = find_position(handle, position, buf);
 
     part = part < HOST_ENTRIES_MIN ? HOST_ENTRIES_MIN : part > sizeof(buf) ? sizeof(buf) : part;
-    if (lseek(fd, (off_t)offset, SEEK_SET) < 0)
-        return -errno;
-    for (bool has_room = true; has_room;) {
-        long len = syscall(SYS_getdents64, fd, buf, part);
-
-        if (len < 0)
-            return call->reply_len ? 0 : -errno;
+    if (len < 0)
+        return (int)len;
+    do {
         if (len == 0)
+            len = syscall(SYS_getdents64, handle->fd, buf, part);
+        if (len <= 0)
             break;
-        has_room = add_entries(call, buf, (size_t)len, plus, room);
-    }
-    return 0;
+        used = add_entries(call, buf, (size_t)len, plus, room, &position);
+        len -= (ssize_t)used;
+    } while (len == 0);
+    int err = len < 0 && !call->reply_len ? -errno : 0;
+    fs_handle_keep_rest(call->share, handle, buf + used, len > 0 ? (size_t)len : 0, position);
+    return err;
 }
 
 static int read_folder(struct fs_call *call, bool plus)
@@ -151,7 +173,7 @@ static int read_folder(struct fs_call *call, bool plus)
     if (err)
         return err;
     pthread_mutex_lock(&handle->position_lock);
-    err = read_entries(call, handle->fd, in->offset, plus, room);
+    err = read_entries(call, handle, in->offset, plus, room);
     pthread_mutex_unlock(&handle->position_lock);
     fs_handle_put(call->share, handle);
     return err;

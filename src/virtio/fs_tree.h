@@ -17,7 +17,10 @@
 
 #include "virtio/fs_share.h"
 
-enum { FS_ROOT_ID = 1 }; /* FUSE_ROOT_ID */
+enum {
+    FS_ROOT_ID = 1, /* FUSE_ROOT_ID */
+    FS_RESTS_MAX = 1024
+};
 
 /* What tells that a file's content was changed. */
 struct fs_stamp {
@@ -51,7 +54,11 @@ struct fs_handle {
     uint64_t id;
     int fd;
     bool is_folder;
-    pthread_mutex_t position_lock; /* of a folder: whoever reads it on */
+    /* Of a folder, for whoever reads it on: */
+    pthread_mutex_t position_lock;
+    int64_t position; /* behind what the guest was given, if it goes on there; -1: not known */
+    uint8_t *rest;    /* what was read from the host and had no room; NULL: nothing */
+    size_t rest_len;
     /* Under the share's lock: */
     bool is_open;
     unsigned uses;
@@ -86,6 +93,7 @@ struct fs_share {
     struct fs_inode **buckets;
     size_t bucket_count, inode_count;
     size_t fd_count, fd_max; /* of inodes and handles */
+    size_t rest_count;       /* handles that keep a rest, at most FS_RESTS_MAX */
     uint32_t hand;           /* the inode that is asked first when there are too many */
     bool has_closed;         /* some inode ever was closed */
 };
@@ -145,6 +153,10 @@ int fs_handle_get(struct fs_share *share, uint64_t id, bool is_folder, struct fs
 void fs_handle_put(struct fs_share *share, struct fs_handle *handle);
 /* It is closed when nobody uses it any more. Returns 0 or -EBADF. */
 int fs_handle_close(struct fs_share *share, uint64_t id, bool is_folder);
+/* Of a folder, with its position locked: keeps what had no room in the reply, which was up to
+ * @position; a @len of 0 is nothing. Beyond FS_RESTS_MAX, or without memory, it is read again. */
+void fs_handle_keep_rest(struct fs_share *share, struct fs_handle *handle, const void *rest,
+                         size_t len, int64_t position);
 /* With the share's lock held: closes them all. */
 void fs_handles_close(struct fs_share *share);
 

@@ -84,6 +84,51 @@ static void root_creates_for_a_user_where_one_of_his_groups_may(void **state)
     rig_stop(rig);
 }
 
+/* What the host gave and the reply had no room for is kept, but not of any number of folders. */
+static void folders_are_read_on_however_many_are_open(void **state)
+{
+    (void)state;
+    enum { COUNT = FS_RESTS_MAX + 100, FILES = 20 };
+    static uint64_t handles[COUNT];
+    const struct fuse_open_in open_in = { .flags = O_RDONLY };
+    char name[32];
+
+    for (int i = 0; i < FILES; i++) {
+        (void)snprintf(name, sizeof(name), "root/file-%02d", i);
+        rig_write_file(name, "");
+    }
+    struct rig *rig = rig_start(&writable);
+    if (rig->fuse.share->fd_max <= COUNT) {
+        rig_stop(rig);
+        skip();
+    }
+    for (int pass = 0; pass < 2; pass++) {
+        for (int i = 0; i < COUNT; i++) {
+            struct fuse_read_in in = { .size = 128 }; /* some three entries */
+            int count = 0;
+
+            if (pass == 0) {
+                assert_int_equal(rig_send(rig, FUSE_OPENDIR, 1, &open_in, sizeof(open_in), NULL, 0),
+                                 0);
+                handles[i] = ((const struct fuse_open_out *)rig_reply(rig))->fh;
+            }
+            in.fh = handles[i];
+            do {
+                assert_int_equal(rig_send(rig, FUSE_READDIR, 1, &in, sizeof(in), NULL, 0), 0);
+                for (size_t at = 0; at < rig->reply_len; count++) {
+                    const struct fuse_dirent *entry =
+                        (const void *)((const uint8_t *)rig_reply(rig) + at);
+                    in.offset = entry->off;
+                    at += FUSE_DIRENT_SIZE(entry);
+                }
+            } while (pass == 1 && rig->reply_len > 0);
+            assert_true(pass == 0 ? count > 0 && count < FILES : count == FILES + 2);
+        }
+        assert_int_equal(rig->fuse.share->rest_count, pass == 0 ? FS_RESTS_MAX : 0);
+    }
+    rig_stop(rig);
+}
+
 static void content_of_links_may_be_kept_unless_nothing_is(void **state)
 {
     (void)state;
@@ -107,6 +152,7 @@ int main(void)
         FS_TEST(a_file_system_of_the_kernels_is_not_shared),
         FS_TEST(a_file_system_of_the_kernels_in_the_folder_is_empty),
         FS_TEST(root_creates_for_a_user_where_one_of_his_groups_may),
+        FS_TEST(folders_are_read_on_however_many_are_open),
         FS_TEST(content_of_links_may_be_kept_unless_nothing_is),
     };
 
