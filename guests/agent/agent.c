@@ -474,7 +474,7 @@ static void send_event(struct agent *agent, uint32_t kind, const char *text, siz
 static bool tells_of_fault(const char *text, size_t len)
 {
     if (text_contains(text, len, "BUG: "))
-        return !text_contains(text, len, "lockup");
+        return !text_contains(text, len, "lockup") && !text_contains(text, len, "DEBUG: ");
     return text_contains(text, len, "kernel BUG at ") || text_contains(text, len, " [#1]");
 }
 
