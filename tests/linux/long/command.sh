@@ -55,17 +55,17 @@ a_command_that_powers_off_is_121() {
 limits[who_goes_away_or_gives_nothing_is_no_problem]=600
 who_goes_away_or_gives_nothing_is_no_problem() {
     cp "$base" "$initrd"
-    local statuses
-    _command -- sh -c 'while :; do echo y; done' </dev/null 2>log | head -n 1 >console
-    statuses=("${PIPESTATUS[@]}")
+    local statuses=(0)
+    _command -- sh -c 'while :; do echo y; done' </dev/null 2>log | head -n 1 >console ||
+        statuses=("${PIPESTATUS[@]}")
     [[ ${statuses[0]} -eq 141 && $(cat console) == y ]] || fail "with no reader: ${statuses[0]}"
     _expect 5 -- sh -c 'cat; exit 5' <&- >console
     [[ ! -s console ]] || fail "a closed stdin gives: $(cat console)"
     _expect 6 -- sh -c 'echo x; exit 6' </dev/null >&- 2>log
     _expect 7 -- sh -c 'echo x >&2; exit 7' </dev/null >console 2>&-
-    yes | _expect 8 -N -- sh -c 'cat; exit 8' >console
+    _expect 8 -N -- sh -c 'cat; exit 8' < <(yes) >console
     [[ ! -s console ]] || fail "-N gives: $(head -c 100 console)"
-    yes | _expect 9 -- sh -c 'exit 9' >console
+    _expect 9 -- sh -c 'exit 9' < <(yes) >console
     _expect 1 -- sh -c 'cat /proc/version || exit 3; exit 1' </dev/null >/dev/full 2>log
     expect_console "^hutch: the command's output: .*No space left" log
 }

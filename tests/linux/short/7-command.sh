@@ -54,6 +54,7 @@ assert {key: events[3][key] for key in result} == result
 END
 }
 
+# And cat ends with its input.
 ten_mib_from_stdin_to_stdout_come_back_identical() {
     head -c 10M /dev/urandom >data
     input=data
@@ -61,20 +62,6 @@ ten_mib_from_stdin_to_stdout_come_back_identical() {
     expect_status 0
     cmp data console || fail "what came back differs"
     _expect_file log ''
-}
-
-stdin_ends() {
-    echo one line >data
-    input=data
-    _launch -- sh -c "read -r a; read -r b; echo \"\$a.\$b.\""
-    expect_status 0
-    _expect_file console 'one line..'
-}
-
-a_killed_command_is_137() {
-    _launch -- sh -c 'kill -9 $$'
-    expect_status 137
-    expect_outcome signal
 }
 
 a_command_that_is_not_there_is_127() {
@@ -96,7 +83,7 @@ a_fork_bomb_ends_with_its_time_as_124() {
     [[ $(sed 's/.*"duration_ms": \([0-9]*\).*/\1/' result) -lt 35000 ]] || fail "too late: $(cat result)"
 }
 
-a_guest_without_memory_says_so() {
+a_guest_without_memory_kills_with_137_and_says_so() {
     _launch -m 192M -c 1 --status-fd=9 -- sh -c 'exec tail /dev/zero' 9>events
     expect_status 137
     expect_outcome signal
