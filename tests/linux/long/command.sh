@@ -170,7 +170,7 @@ git_bisect_finds_the_commit_by_it() {
         git add . && git commit -q -m "number $i"
         [[ $i -ne 4 ]] || bad=$(git rev-parse HEAD)
     done
-    git bisect start -q HEAD HEAD~5
+    git bisect start HEAD HEAD~5 >../start 2>&1
     # shellcheck disable=SC2016  # of the shell that bisect starts
     HUTCH_RUN="$HUTCH run -k $kernel -i $initrd --root=none --boot-timeout=120s" \
         git bisect run sh -c '$HUTCH_RUN -- sh <repro' >../bisect 2>&1 3>&- || true
