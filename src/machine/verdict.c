@@ -22,7 +22,7 @@ struct clue {
     const char *advice; /* NULL: what stands behind the words says it all */
 };
 
-/* The first of these that a line has. */
+/* The first of these that a line has; of a panic only those of the kernel. */
 static const struct clue clues[] = {
     { "hutch-agent: ", NULL },
     { "VFS: Unable to mount root fs",
@@ -34,8 +34,11 @@ static const struct clue clues[] = {
     { "Kernel panic - not syncing: ", NULL },
 };
 
+enum { FIRST_CLUE_OF_KERNEL = 1 };
+
 struct search {
-    size_t best; /* index of the best clue so far */
+    size_t first; /* index of the best clue there can be */
+    size_t best;  /* and of the best so far */
     char text[OUTCOME_TEXT_MAX];
 };
 
@@ -44,7 +47,7 @@ static void look_at_line(void *ctx, const char *line)
 {
     struct search *search = ctx;
 
-    for (size_t i = 0; i < sizeof(clues) / sizeof(clues[0]) && i <= search->best; i++) {
+    for (size_t i = search->first; i < sizeof(clues) / sizeof(clues[0]) && i <= search->best; i++) {
         const char *at = strstr(line, clues[i].words);
 
         if (!at)
@@ -67,11 +70,12 @@ static void say(struct outcome *outcome, const char *sentence, const char *detai
 static void find_reason(const struct verdict_facts *facts, enum outcome_kind machine_kind,
                         struct outcome *outcome)
 {
-    struct search search = { .best = SIZE_MAX };
+    struct search search = { .first = outcome->kind == OUTCOME_PANIC ? FIRST_CLUE_OF_KERNEL : 0,
+                             .best = SIZE_MAX };
     char sentence[96];
 
     if (facts->agent->text[0] && facts->agent->end != AGENT_END_NONE &&
-        outcome->kind != OUTCOME_PANIC) {
+        outcome->kind != OUTCOME_PANIC && outcome->kind != OUTCOME_OOPS) {
         say(outcome, facts->agent->text, "");
         return;
     }
@@ -100,7 +104,10 @@ static void find_reason(const struct verdict_facts *facts, enum outcome_kind mac
         say(outcome, "the guest's kernel has a fault", outcome->oops);
         break;
     case OUTCOME_TIMEOUT:
-        say(outcome, "the command did not end within --timeout", "");
+        say(outcome,
+            facts->agent->has_started ? "the command did not end within --timeout"
+                                      : "the guest did not start the command within --timeout",
+            "");
         break;
     default:
         break;

@@ -82,6 +82,15 @@ static void a_signal_that_killed_the_command_is_its_end(void **state)
     assert_string_equal(outcome.reason, "");
 }
 
+static void a_command_beyond_its_time_is_told_so(void **state)
+{
+    struct verdict_facts facts = { 0 };
+    (void)state;
+
+    assert_string_equal(reach(&facts, &running, OUTCOME_TIMEOUT).reason,
+                        "the command did not end within --timeout");
+}
+
 static void what_the_kernel_cannot_do_is_a_boot_failure(void **state)
 {
     const struct agent_result agent = {
@@ -166,7 +175,9 @@ static const struct {
     { OUTCOME_REBOOT, "", "the guest rebooted before the command ended" },
     { OUTCOME_POWEROFF, "", "the guest powered off before the command ended" },
     { OUTCOME_GUEST_DOWN, "", "the guest went down before the command ended" },
-    { OUTCOME_TIMEOUT, "", "the command did not end within --timeout" },
+    { OUTCOME_PANIC, "hutch-agent: module x: error 8\nKernel panic - not syncing: this\n",
+      "the guest's kernel panicked: this" },
+    { OUTCOME_TIMEOUT, "", "the guest did not start the command within --timeout" },
     { OUTCOME_STOPPED, "noise\n", "" },
 };
 
@@ -251,6 +262,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_counts_counts),
         cmocka_unit_test(a_signal_that_killed_the_command_is_its_end),
+        cmocka_unit_test(a_command_beyond_its_time_is_told_so),
         cmocka_unit_test(what_the_kernel_cannot_do_is_a_boot_failure),
         cmocka_unit_test(a_command_that_is_not_there_is_told_with_its_words),
         cmocka_unit_test(an_agent_that_is_broken_is_the_guest_s_end_and_not_ours),
