@@ -248,6 +248,19 @@ static void messages_that_mean_nothing_are_survived(void **state)
     assert_int_equal(vm_has_msi(f->vm), vm_gic_version(f->vm) == 3);
 }
 
+static void the_probe_knows_what_guests_get(void **state)
+{
+    struct fixture *f = *state;
+    struct kvm_probe probe;
+
+    if (!f->vm)
+        skip();
+    kvm_probe(NULL, &probe);
+
+    assert_int_equal(probe.gic_version, vm_gic_version(f->vm));
+    assert_true(probe.address_bits >= 32 && probe.address_bits <= 52);
+}
+
 static void features_can_be_taken_away(void **state)
 {
     static const char *const masked[] = { "sve", "pauth", "pmu", NULL };
@@ -310,6 +323,7 @@ int main(void)
         TEST(a_doorbell_rings_instead_of_an_exit),
         TEST(a_doorbell_may_ask_for_a_value),
         TEST(messages_that_mean_nothing_are_survived),
+        TEST(the_probe_knows_what_guests_get),
         TEST(features_can_be_taken_away),
         TEST(a_wire_set_before_the_cpus_are_there_is_not_lost),
         TESTS_OF_ANY_KVM,
