@@ -47,6 +47,8 @@ static const char *const system_credentials[] = {
     "/etc/docker/key.json",
     "/etc/apt/auth.conf",
     "/etc/apt/auth.conf.d",
+    "/var/backups/shadow.bak",
+    "/var/backups/gshadow.bak",
     "/var/lib/systemd/credential.secret",
     "/var/lib/sss",
     "/var/lib/iwd",
