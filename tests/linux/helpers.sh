@@ -117,19 +117,11 @@ make_tap() { # NAME ADDRESS/LEN
 # --- a COMMAND among the files of the host ---
 
 # A kernel where `hutch kernel pull` has it, with the modules that it needs: the build machine's own
-# are root's, and far away.
+# are root's.
 pull_kernel() {
-    local package=$LINUX_FILES/package-cloud modules folder
-    modules=$(cd "$package" && echo lib/modules/*)
-    folder=$PWD/cache/hutch/kernels/linux-image_1
-    mkdir -p "$folder/boot" "$folder/$modules"
-    cp -L "$FILES/vmlinuz-cloud" "$folder/boot/$(basename "$package"/boot/vmlinuz-*)"
-    cp "$package/$modules"/modules.* "$folder/$modules/"
-    (cd "$package/$modules" &&
-        cp --parents kernel/drivers/virtio/virtio*.ko* kernel/drivers/char/virtio_console.ko* \
-            kernel/drivers/block/virtio_blk.ko* kernel/fs/{fuse,overlayfs}/*.ko* \
-            kernel/drivers/char/hw_random/virtio-rng.ko* "$folder/$modules/")
     export XDG_CACHE_HOME=$PWD/cache
+    mkdir -p cache/hutch/kernels/linux-image_1
+    tar -C cache/hutch/kernels/linux-image_1 -xf "$FILES/pulled.tar"
 }
 
 run_command() { # [OPTION...] -- COMMAND...

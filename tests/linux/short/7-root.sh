@@ -2,6 +2,7 @@
 # A COMMAND among the host's own files: no image, no initial RAM disk, no option but the kernel. As
 # a boot takes long here, each case looks at many things.
 
+limits[the_hosts_files_are_there_and_safe]=240
 the_hosts_files_are_there_and_safe() {
     pull_kernel
     mkdir -p work/deep/er home/me/.ssh && cd work/deep/er || exit
@@ -46,6 +47,7 @@ a_shell_is_what_a_user_gets() {
     expect_console '/dev/pts/0'
 }
 
+limits[an_ordinary_user_needs_no_rights]=300
 an_ordinary_user_needs_no_rights() {
     pull_kernel
     chmod 755 . .. cache
