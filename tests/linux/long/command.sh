@@ -243,22 +243,3 @@ END
     _expect_file console data
     _expect_file log '-test.v -test.run=X'
 }
-
-limits[a_kernel_without_virtio_fs_is_told_of]=300
-a_kernel_without_virtio_fs_is_told_of() {
-    local package=$PWD/package modules
-    modules=$(cd "$LINUX_FILES/package-cloud" && echo lib/modules/*)
-    mkdir -p "$package/boot" "$package/$modules"
-    cp "$LINUX_FILES"/package-cloud/boot/vmlinuz-* "$package/boot/"
-    (cd "$LINUX_FILES/package-cloud/$modules" &&
-        cp -r modules.builtin* "$package/$modules/" &&
-        grep -v virtiofs modules.dep >"$package/$modules/modules.dep" &&
-        cp --parents kernel/drivers/virtio/virtio*.ko kernel/drivers/char/virtio_console.ko \
-            kernel/fs/{fuse/fuse,overlayfs/overlay}.ko "$package/$modules/")
-    status=0
-    "$HUTCH" run -k "$package"/boot/vmlinuz-* --boot-timeout=60s --result=result -- true \
-        </dev/null >console 2>log 3>&- || status=$?
-    expect_status 123
-    expect_outcome boot-failure
-    expect_console 'CONFIG_VIRTIO_FS is not set' log
-}
