@@ -186,8 +186,8 @@ void virtio_dev_enable_queue(struct virtio_dev *vdev, uint32_t index);
  * came as an exit, and for a device that stops early so that others get their turn. */
 void virtio_dev_notify(struct virtio_dev *vdev, uint32_t index);
 
-/* Of a device without a loop, and without its lock: waits for the next virtio_dev_notify(), or takes
- * the one that came since. One thread at a time for a queue. */
+/* Of a device without a loop, and without its lock: waits for the next virtio_dev_notify(), or
+ * takes the one that came since. One thread at a time for a queue. */
 void virtio_dev_wait(struct virtio_dev *vdev, unsigned index);
 
 /* Save and load the common state, the queues and the device's own. Not while requests are in

@@ -217,3 +217,55 @@ END
     expect_console '^boots: 2'
     [[ $(<shared/boots) == $'boot\nboot' ]] || fail "the file differs"
 }
+
+# Other caches, and more rounds of fsx, are in long/volume.sh.
+limits[files_behave_as_posix_says]=400
+files_behave_as_posix_says() {
+    mkdir auto none
+    guest "$FILES/programs-fs" <<'END'
+echo 1 >/proc/sys/fs/protected_hardlinks
+mkdir /mnt/auto /mnt/none
+mount -t virtiofs auto /mnt/auto && mount -t virtiofs none /mnt/none
+posix /mnt/auto && echo "posix: fine"
+fsx /mnt/auto/file $RANDOM 300 && echo "fsx auto: fine"
+fsx /mnt/none/file $RANDOM 300 no-shared-mappings && echo "fsx none: fine"
+END
+    launch -m 512M -v auto -v none:none:cache=none
+    expect_status 0
+    expect_console '^posix: fine'
+    expect_console '^fsx auto: fine'
+    expect_console '^fsx none: fine'
+    [[ $(ls -A auto) == file ]] || fail "left behind: $(ls -A auto)"
+}
+
+limits[a_hostile_root_stays_in_its_folders]=300
+a_hostile_root_stays_in_its_folders() {
+    local before swapper
+    mkdir -p shared/folder locked/empty outside program
+    echo inside | tee shared/folder/file >locked/file
+    echo secret >outside/file
+    ln -s "$PWD/outside" shared/link
+    ln -s "$PWD/outside" locked/link
+    mkfifo shared/fifo
+    mknod shared/device c 1 3
+    (cd program && cpio --quiet -id bin/hostile <"$FILES/programs-fs")
+    before=$(ls -lR --time-style=full-iso outside locked)
+    guest "$FILES/programs-fs" <<'END'
+mkdir /mnt/rw /mnt/ro
+mount -t virtiofs shared /mnt/rw && mount -t virtiofs locked /mnt/ro
+echo "attack begins"
+hostile attack /mnt/rw /mnt/ro && echo "nothing was reached"
+END
+    start -m 512M -v shared -v locked:locked:ro
+    wait_for '^attack begins' 60
+    program/bin/hostile swap shared 5 &
+    swapper=$!
+    finish
+    wait "$swapper"
+    expect_status 0
+    expect_console '^race: [1-9][0-9]* times inside'
+    expect_console '^nothing was reached'
+    [[ $(ls -lR --time-style=full-iso outside locked) == "$before" ]] ||
+        fail "something has changed: $(ls -lR outside locked)"
+    [[ -z $(find . ! -path ./shared/device -type b,c) ]] || fail "a device was made"
+}
