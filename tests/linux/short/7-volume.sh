@@ -219,7 +219,7 @@ END
 }
 
 # Other caches, and more rounds of fsx, are in long/volume.sh.
-limits[files_behave_as_posix_says]=400
+limits[files_behave_as_posix_says]=600
 files_behave_as_posix_says() {
     mkdir auto none
     guest "$FILES/programs-fs" <<'END'
@@ -238,7 +238,7 @@ END
     [[ $(ls -A auto) == file ]] || fail "left behind: $(ls -A auto)"
 }
 
-limits[a_hostile_root_stays_in_its_folders]=300
+limits[a_hostile_root_stays_in_its_folders]=400
 a_hostile_root_stays_in_its_folders() {
     local before swapper
     mkdir -p shared/folder locked/empty outside program
