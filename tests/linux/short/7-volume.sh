@@ -227,8 +227,8 @@ echo 1 >/proc/sys/fs/protected_hardlinks
 mkdir /mnt/auto /mnt/none
 mount -t virtiofs auto /mnt/auto && mount -t virtiofs none /mnt/none
 posix /mnt/auto && echo "posix: fine"
-fsx /mnt/auto/file $RANDOM 300 && echo "fsx auto: fine"
-fsx /mnt/none/file $RANDOM 300 no-shared-mappings && echo "fsx none: fine"
+fsx /mnt/auto/file $RANDOM 150 && echo "fsx auto: fine"
+fsx /mnt/none/file $RANDOM 150 no-shared-mappings && echo "fsx none: fine"
 END
     launch -m 512M -v auto -v none:none:cache=none
     expect_status 0
