@@ -11,7 +11,7 @@ END
     expect_console '^cpus: 8'
 }
 
-limits[six_gib_hold_what_was_written_to_them]=900
+limits[six_gib_hold_what_was_written_to_them]=1500
 six_gib_hold_what_was_written_to_them() {
     guest <<'END'
 mount -t tmpfs -o size=95% big /mnt
