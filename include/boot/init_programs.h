@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Programs for the guest that hutch has inside, built from guests/init/ and guests/agent/: static ELF files of the
- * host's architecture. */
+/* Programs for the guest that hutch has inside, built from guests/init/ and guests/agent/: static
+ * ELF files of the host's architecture. */
 #pragma once
 
 #include <stddef.h>
