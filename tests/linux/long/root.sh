@@ -104,7 +104,7 @@ ln -s "$PWD/../outside" /b/away
 none away cat /b/away/secret
 (while :; do mv -T swap other; ln -s ../outside swap; rm swap; mv -T other swap; done 2>/dev/null) &
 i=0
-while [ \$i -lt 300 ]; do cat /b/swap/secret /b/swap/file 2>/dev/null; i=\$((i + 1)); done >seen
+while [ \$i -lt 40 ]; do cat /b/swap/secret /b/swap/file 2>/dev/null; i=\$((i + 1)); done >seen
 kill \$!
 none races cat seen
 none self cat /proc/self/root/../outside/secret /proc/1/root/run/hutch-secret
