@@ -51,7 +51,7 @@ an_image_is_a_root_and_boots_by_itself() {
     [[ $(cat console) == $'new\n0\n/' ]] || fail "it says $(cat console)"
     [[ $(sha256sum <root.img) == "$before" ]] || fail "the image was written to"
     status=0
-    "$HUTCH" run --timeout=200s --root=root.img --result=result </dev/null >console 2>log || status=$?
+    "$HUTCH" run --timeout=200s --root=root.img -a rootfstype=ext4 --result=result </dev/null >console 2>log || status=$?
     expect_status 0
     expect_outcome poweroff
     expect_console '^written '
