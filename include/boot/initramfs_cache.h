@@ -20,3 +20,9 @@ int initramfs_cache_find(const char *folder, uint64_t key, int *ret);
 /* Copies @fd, a regular file, into the folder, which is made if it is not there; removes what is
  * too old or too much. */
 int initramfs_cache_store(const char *folder, uint64_t key, int fd);
+
+/* Finds the one with this key, or has it made by @make (*@ret is a file then, the caller's), and
+ * keeps that. A folder that cannot be used costs time, and nothing else; NULL: there is none.
+ * Returns 0, or what @make returned. */
+int initramfs_cache_get(const char *folder, uint64_t key, int (*make)(void *ctx, int *ret),
+                        void *ctx, int *ret);

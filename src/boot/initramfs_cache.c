@@ -185,3 +185,15 @@ int initramfs_cache_store(const char *folder, uint64_t key, int fd)
     make_room(folder);
     return err;
 }
+
+int initramfs_cache_get(const char *folder, uint64_t key, int (*make)(void *ctx, int *ret),
+                        void *ctx, int *ret)
+{
+    if (folder && !initramfs_cache_find(folder, key, ret))
+        return 0;
+    int err = make(ctx, ret);
+
+    if (!err && folder)
+        (void)initramfs_cache_store(folder, key, *ret);
+    return err;
+}

@@ -172,55 +172,42 @@ static int write_archive(const struct modules *modules, const char *stages, size
     return err;
 }
 
-static int build(const struct initrd_auto *in, const struct modules *modules, const char *stages,
-                 size_t stages_len, int *ret)
+/* What an archive is made of. */
+struct parts {
+    const struct initrd_auto *in;
+    const struct modules *modules;
+    const char *stages;
+    size_t stages_len;
+};
+
+static int build(void *ctx, int *ret)
 {
+    const struct parts *parts = ctx;
     struct initramfs *initramfs = NULL;
     int err = initramfs_create(-1, &initramfs);
 
     if (!err)
-        err = write_archive(modules, stages, stages_len, initramfs);
+        err = write_archive(parts->modules, parts->stages, parts->stages_len, initramfs);
     if (!err)
         err = initramfs_finish(initramfs, ret);
     initramfs_destroy(initramfs);
     if (err == -ENODATA || err == -EBADMSG) {
         log_error("initrd 'auto': a module in '%s' is cut off or damaged; install them anew",
-                  in->modules_folder);
+                  parts->in->modules_folder);
         return err;
     }
-    return err ? log_errno(err, "initrd 'auto': modules in '%s'", in->modules_folder) : 0;
+    return err ? log_errno(err, "initrd 'auto': modules in '%s'", parts->in->modules_folder) : 0;
 }
 
-/* All that the archive is made of. False if it is not worth keeping: to read plain modules takes no
- * longer than to read the archive. */
-static bool identify(const struct initrd_auto *in, const struct modules *modules,
-                     const char *stages, size_t stages_len, uint64_t *key)
+static int find_or_build(struct parts *parts, int *ret)
 {
-    static const char version[] = HUTCH_VERSION;
-    bool is_packed = false;
+    uint64_t key = initramfs_cache_key(0, HUTCH_VERSION, sizeof(HUTCH_VERSION));
 
-    *key = initramfs_cache_key(0, version, sizeof(version));
-    *key = initramfs_cache_key(*key, disk_init_bytes, disk_init_len);
-    *key = initramfs_cache_key(*key, in->modules_folder, strlen(in->modules_folder) + 1);
-    *key = initramfs_cache_key(*key, stages, stages_len);
-    return in->cache_folder && !modules_identify(modules, key, &is_packed) && is_packed;
-}
-
-/* A cache that does not work costs time, and nothing else. */
-static int find_or_build(const struct initrd_auto *in, const struct modules *modules,
-                         const char *stages, size_t stages_len, int *ret)
-{
-    uint64_t key;
-
-    if (!identify(in, modules, stages, stages_len, &key))
-        return build(in, modules, stages, stages_len, ret);
-    if (!initramfs_cache_find(in->cache_folder, key, ret))
-        return 0;
-    int err = build(in, modules, stages, stages_len, ret);
-    int store_err = err ? 0 : initramfs_cache_store(in->cache_folder, key, *ret);
-    if (store_err)
-        log_debug("'%s': %s", in->cache_folder, strerror(-store_err));
-    return err;
+    key = initramfs_cache_key(key, disk_init_bytes, disk_init_len);
+    key = initramfs_cache_key(key, parts->stages, parts->stages_len);
+    bool is_worth_keeping = modules_identify(parts->modules, &key);
+    return initramfs_cache_get(is_worth_keeping ? parts->in->cache_folder : NULL, key, build, parts,
+                               ret);
 }
 
 static int plan_and_build(const struct initrd_auto *in, struct modules *modules, int *ret)
@@ -234,7 +221,7 @@ static int plan_and_build(const struct initrd_auto *in, struct modules *modules,
     int err = plan_all(in, modules, out);
     if (fclose(out) && !err)
         err = log_errno(-ENOMEM, "initrd 'auto'");
-    return err ? err : find_or_build(in, modules, stages, len, ret);
+    return err ? err : find_or_build(&(struct parts){ in, modules, stages, len }, ret);
 }
 
 int initrd_auto_build(const struct initrd_auto *in, int *ret)

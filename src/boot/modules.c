@@ -516,22 +516,23 @@ static int open_module(const struct modules *modules, const char *path)
     return openat(modules->folder, file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 }
 
-int modules_identify(const struct modules *modules, uint64_t *key, bool *packed)
+bool modules_identify(const struct modules *modules, uint64_t *key)
 {
-    *packed = false;
+    bool is_packed = false;
+
     for (size_t i = 0; i < modules->plan_count; i++) {
         const char *path = modules->plan[i], *ending = strrchr(path, '.');
         AUTO_CLOSE int fd = open_module(modules, path);
         struct stat st;
         if (fd < 0 || fstat(fd, &st))
-            return -errno;
+            return false;
         const int64_t facts[] = { st.st_size, st.st_mtim.tv_sec, st.st_mtim.tv_nsec,
                                   (int64_t)st.st_ino };
         *key = initramfs_cache_key(*key, path, strlen(path) + 1);
         *key = initramfs_cache_key(*key, facts, sizeof(facts));
-        *packed |= ending && strcmp(ending, ".ko") != 0 && strcmp(ending, ".o") != 0;
+        is_packed |= ending && strcmp(ending, ".ko") != 0 && strcmp(ending, ".o") != 0;
     }
-    return 0;
+    return is_packed;
 }
 
 int modules_read(const struct modules *modules, const char *path, void **data, size_t *len)

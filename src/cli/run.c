@@ -68,7 +68,7 @@ static int run(struct config *config)
         err = find_modules(config);
     if (!err)
         err = root_plan(config);
-    if (!err && config->initrd_auto)
+    if (!err && (config->initrd_auto || config->command))
         (void)initrd_cache_folder(&config->cache_folder); /* without one, it is made anew */
     /* Also of a machine that is not to be: the result tells that, and must do no harm. */
     if (machine_check_result(config))

@@ -8,6 +8,7 @@
 
 #include "boot/init_programs.h"
 #include "boot/initramfs.h"
+#include "boot/initramfs_cache.h"
 #include "boot/modules.h"
 #include "host/fd.h"
 #include "host/log.h"
@@ -95,43 +96,80 @@ static int plan_modules(const struct config *config, struct modules *modules)
     return err;
 }
 
-static int add_modules(const struct config *config, struct initramfs *initramfs)
+/* --- the archive --- */
+
+/* What it is made of. */
+struct parts {
+    const struct config *config;
+    const struct modules *modules; /* NULL: none are known */
+    int base;                      /* the user's; -1: none */
+};
+
+static int write_archive(const struct parts *parts, struct initramfs *initramfs)
 {
-    struct modules *modules = NULL;
+    const char *initrd = parts->config->initrd ? parts->config->initrd : "auto";
+    int err = initramfs_add_file(initramfs, "init", 0755, agent_bytes, agent_len);
+
+    if (err)
+        return log_errno(err, "the agent in the initial RAM disk '%s'", initrd);
+    if (parts->modules)
+        err = initramfs_add_modules(initramfs, parts->modules);
+    return err ? log_errno(err, "modules '%s'", parts->config->modules_folder) : 0;
+}
+
+static int build(void *ctx, int *ret)
+{
+    const struct parts *parts = ctx;
+    struct initramfs *initramfs = NULL;
+    int err = initramfs_create(parts->base, &initramfs);
+
+    if (err)
+        (void)log_errno(err, "the initial RAM disk '%s'",
+                        parts->config->initrd ? parts->config->initrd : "auto");
+    else
+        err = write_archive(parts, initramfs);
+    if (!err) {
+        err = initramfs_finish(initramfs, ret);
+        if (err)
+            (void)log_errno(err, "the initial RAM disk");
+    }
+    initramfs_destroy(initramfs);
+    return err;
+}
+
+/* With an initial RAM disk of the user's it is made each time. */
+static int find_or_build(struct parts *parts, int *ret)
+{
+    uint64_t key = initramfs_cache_key(0, HUTCH_VERSION, sizeof(HUTCH_VERSION));
+    bool is_worth_keeping = parts->base < 0 && parts->modules;
+
+    key = initramfs_cache_key(key, agent_bytes, agent_len);
+    if (is_worth_keeping)
+        is_worth_keeping = modules_identify(parts->modules, &key);
+    return initramfs_cache_get(is_worth_keeping ? parts->config->cache_folder : NULL, key, build,
+                               parts, ret);
+}
+
+static int open_modules(const struct config *config, struct modules **ret)
+{
     int err;
 
     if (!config->modules_folder)
         return 0;
-    err = modules_open(config->modules_folder, &modules);
-    if (err)
-        return log_errno(err, "modules '%s'", config->modules_folder);
-    err = plan_modules(config, modules);
-    if (!err) {
-        err = initramfs_add_modules(initramfs, modules);
-        if (err)
-            (void)log_errno(err, "modules '%s'", config->modules_folder);
-    }
-    modules_close(modules);
-    return err;
+    err = modules_open(config->modules_folder, ret);
+    return err ? log_errno(err, "modules '%s'", config->modules_folder)
+               : plan_modules(config, *ret);
 }
 
 int session_add_agent(const struct config *config, int *initrd_fd)
 {
-    struct initramfs *initramfs = NULL;
+    struct modules *modules = NULL;
     int fd = -1;
-    int err = initramfs_create(*initrd_fd, &initramfs);
+    int err = open_modules(config, &modules);
 
     if (!err)
-        err = initramfs_add_file(initramfs, "init", 0755, agent_bytes, agent_len);
-    if (err) {
-        (void)log_errno(err, "the agent in the initial RAM disk '%s'",
-                        config->initrd ? config->initrd : "auto");
-    } else {
-        err = add_modules(config, initramfs);
-        if (!err)
-            err = initramfs_finish(initramfs, &fd);
-    }
-    initramfs_destroy(initramfs);
+        err = find_or_build(&(struct parts){ config, modules, *initrd_fd }, &fd);
+    modules_close(modules);
     if (err)
         return err;
     fd_close(initrd_fd);

@@ -160,6 +160,66 @@ static void a_folder_that_cannot_be_made_is_told(void **state)
     assert_int_equal(initramfs_cache_store("/proc/nowhere/initramfs", 1, fd), -ENOENT);
 }
 
+struct maker {
+    int made, err;
+};
+
+static int make(void *ctx, int *ret)
+{
+    struct maker *maker = ctx;
+
+    maker->made++;
+    if (maker->err)
+        return maker->err;
+    *ret = memfd_create("archive", MFD_CLOEXEC);
+    assert_true(*ret >= 0);
+    return fd_write_full(*ret, "made", 4);
+}
+
+static int get(const char *from, uint64_t key, struct maker *maker)
+{
+    AUTO_CLOSE int fd = -1;
+    char text[4];
+    int err = initramfs_cache_get(from, key, make, maker, &fd);
+
+    if (!err) {
+        assert_int_equal(pread(fd, text, sizeof(text), 0), sizeof(text));
+        assert_memory_equal(text, "made", sizeof(text));
+    }
+    return err;
+}
+
+static void makes_what_is_not_there_and_keeps_it(void **state)
+{
+    struct maker maker = { 0 };
+    (void)state;
+
+    assert_int_equal(get(cache, 7, &maker), 0);
+    assert_int_equal(get(cache, 7, &maker), 0);
+    assert_int_equal(maker.made, 1);
+    assert_int_equal(get(cache, 8, &maker), 0);
+    assert_int_equal(maker.made, 2);
+}
+
+static void makes_it_each_time_without_a_folder(void **state)
+{
+    struct maker maker = { 0 };
+    (void)state;
+
+    assert_int_equal(get(NULL, 7, &maker), 0);
+    assert_int_equal(get("/proc/nowhere/initramfs", 7, &maker), 0);
+    assert_int_equal(maker.made, 2);
+}
+
+static void keeps_nothing_that_could_not_be_made(void **state)
+{
+    struct maker maker = { .err = -EBADMSG };
+    (void)state;
+
+    assert_int_equal(get(cache, 7, &maker), -EBADMSG);
+    assert_int_equal(find(7), -ENOENT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -172,6 +232,9 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(links_and_empty_files_are_not_taken, set_up, tear_down),
         cmocka_unit_test(a_folder_that_cannot_be_made_is_told),
+        cmocka_unit_test_setup_teardown(makes_what_is_not_there_and_keeps_it, set_up, tear_down),
+        cmocka_unit_test(makes_it_each_time_without_a_folder),
+        cmocka_unit_test_setup_teardown(keeps_nothing_that_could_not_be_made, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
