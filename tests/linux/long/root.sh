@@ -82,7 +82,7 @@ $claims
 none() { n=\$1; shift; if "\$@" 2>/dev/null | grep -q the-secret; then echo "no \$n"; else echo "ok \$n"; fi; }
 mkdir /a /b
 holds mounts-root mount -t virtiofs hutch.0 /a
-holds mounts-work mount -t virtiofs hutch.1 /b
+holds mounts-work mount -t virtiofs hutch.2 /b
 none home cat "/a$HOME/secret" "$HOME/secret"
 none kernels cat /a/run/hutch-secret /a/tmp/hutch-secret
 fails proc test -e /a/proc/self
@@ -94,7 +94,7 @@ fails writes-root sh -c 'echo x >"/a$name"'
 fails makes-in-root touch /a/usr/made
 mount -o remount,rw /a 2>/dev/null
 fails writes-root-again sh -c 'echo x >"/a$name"'
-fails removes rm -f "/a$name"
+fails removes rm "/a$name"
 fails hard-link ln "/a$name" /b/linked
 fails hard-link-out ln /b/swap/file "/a\$PWD/../outside/linked"
 fails rename-out mv /b/swap/file "/a\$PWD/../outside/moved"
