@@ -3,7 +3,7 @@
 # and by tests/linux/run, after tools/lib.sh.
 
 # What the linux suite's cases call, what runs the guest suite, and a shell to type in.
-lab_root_packages=(bash busybox-static coreutils cpio curl dash diffutils e2fsprogs findutils fio
+lab_root_packages=(bash bsdutils busybox-static coreutils cpio curl dash diffutils e2fsprogs findutils fio
     grep iperf3 iproute2 iputils-ping kexec-tools kmod libcmocka0 mawk passt procps
     python3 sed socat util-linux)
 
