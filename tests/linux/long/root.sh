@@ -51,7 +51,7 @@ an_image_is_a_root_and_boots_by_itself() {
     [[ $(cat console) == $'new\n0\n/' ]] || fail "it says $(cat console)"
     [[ $(sha256sum <root.img) == "$before" ]] || fail "the image was written to"
     status=0
-    "$HUTCH" run --timeout=200s --root=root.img -a rootfstype=ext4 --result=result </dev/null >console 2>log || status=$?
+    "$HUTCH" run --timeout=200s --root=root.img --result=result </dev/null >console 2>log || status=$?
     expect_status 0
     expect_outcome poweroff
     expect_console '^written '
@@ -66,16 +66,18 @@ an_image_is_a_root_and_boots_by_itself() {
     expect_console '^root / overlay'
 }
 
-# Root in the guest, who takes its shares in its own hands.
+# Root in the guest, who takes its shares in its own hands. All of it is outside of /tmp, which no
+# guest sees.
 limits[a_hostile_guest_gets_nothing]=400
 a_hostile_guest_gets_nothing() {
     pull_kernel
-    mkdir -p home work outside
-    local name=$PWD/outside/file
-    echo the-secret | tee home/secret outside/secret /run/hutch-secret /tmp/hutch-secret >/dev/null
+    local top=/srv/hutch-hostile
+    local name=$top/outside/file
+    mkdir -p $top/{home,work,outside}
+    echo the-secret | tee $top/{home,outside}/secret /run/hutch-secret /tmp/hutch-secret >/dev/null
     echo untouched >"$name"
-    export HOME=$PWD/home
-    cd work || exit
+    export HOME=$top/home
+    cd $top/work || exit
     ln -s ../outside link && mkdir swap && echo inside >swap/file
     cat >script <<END
 $claims
@@ -109,11 +111,11 @@ kill \$!
 none races cat seen
 none self cat /proc/self/root/../outside/secret /proc/1/root/run/hutch-secret
 END
-    run_command -- sh script
+    run_command --hide=$top/outside/secret -- sh script
     expect_claims 21
     [[ $(cat "$name") == untouched && $(ls ../outside) == $'file\nsecret' ]] || fail "the guest reached out: $(ls -l ../outside)"
     [[ ! -e disk && ! -e linked && ! -e /usr/made ]] || fail "the guest made what it may not"
-    rm /run/hutch-secret /tmp/hutch-secret
+    rm -r /run/hutch-secret /tmp/hutch-secret $top
 }
 
 limits[eight_at_once_in_deep_folders]=900
