@@ -165,18 +165,21 @@ static int put_disk_first(struct config *config)
     return 0;
 }
 
-/* In front of what the user added, which so goes before ours. */
-static int boot_from(struct config *config, unsigned partition)
+/* In front of what the user added, which so goes before ours. The type, if it is known, spares an
+ * automatic initial RAM disk the modules of others. */
+static int boot_from(struct config *config, const struct partition *root)
 {
-    char *append, number[12] = "";
+    char *append, number[12] = "", type[32] = "";
 
     if (config->cmdline)
         return 0;
     if (!config->initrd)
         config->initrd_auto = true;
-    if (partition)
-        (void)snprintf(number, sizeof(number), "%u", partition);
-    if (asprintf(&append, "root=/dev/vda%s rw%s%s", number, config->append ? " " : "",
+    if (root->number)
+        (void)snprintf(number, sizeof(number), "%u", root->number);
+    if (root->type)
+        (void)snprintf(type, sizeof(type), " rootfstype=%s", root->type);
+    if (asprintf(&append, "root=/dev/vda%s rw%s%s%s", number, type, config->append ? " " : "",
                  config->append ? config->append : "") < 0)
         return log_errno(-ENOMEM, "kernel command line");
     free(config->append);
@@ -200,5 +203,5 @@ int root_image_take(struct config *config)
         if (!config->root_type)
             return log_errno(-ENOMEM, "--root=%s", config->root_path);
     }
-    return config->command ? 0 : boot_from(config, root.number);
+    return config->command ? 0 : boot_from(config, &root);
 }
