@@ -161,7 +161,7 @@ static void without_a_command_the_image_boots_by_itself(void **state)
     expect_root(f, "ext4", 0);
 
     assert_true(f->config.initrd_auto);
-    assert_string_equal(f->config.append, "root=/dev/vda rw quiet");
+    assert_string_equal(f->config.append, "root=/dev/vda rw rootfstype=ext4 quiet");
     assert_false(f->config.disks[0].read_only);
 }
 
