@@ -1,17 +1,18 @@
 # shellcheck shell=bash disable=SC2154,SC2034
 # Disk and network under load for longer, and in combinations.
 
-limits[fio_verifies_with_every_cache_mode]=900
-fio_verifies_with_every_cache_mode() {
+# Not with cache=none: the lab's files are in a tmpfs, which has no direct I/O before Linux 6.6.
+limits[fio_verifies_with_writeback_and_unsafe_caches]=600
+fio_verifies_with_writeback_and_unsafe_caches() {
     local mode
     guest "$FILES/programs-fio" <<'END'
 mount -t tmpfs shm /dev/shm
 fio --name=v --filename=/dev/vda --rw=randrw --bsrange=512-256k --direct=1 --ioengine=libaio \
     --numjobs=2 --offset_increment=64M --iodepth=32 --size=48M --verify=crc32c --verify_fatal=1 \
-    --fsync=64 --trim_percentage=5 --output=/fio.log
+    --fsync=64 --trim_percentage=5 --eta=never --output=/fio.log
 echo "fio: $?"
 END
-    for mode in writeback none unsafe; do
+    for mode in writeback unsafe; do
         truncate -s 128M disk.img
         launch -c 2 -m 1G -d "disk.img,cache=$mode,queues=2"
         expect_status 0
