@@ -5,22 +5,7 @@
 #include <stdint.h>
 
 #include "mem/layout.h"
-
-static int make_mem(void **state)
-{
-    struct guest_mem *mem;
-
-    if (guest_mem_create(GUEST_MEM_PRIVATE, &mem))
-        return -1;
-    *state = mem;
-    return 0;
-}
-
-static int drop_mem(void **state)
-{
-    guest_mem_destroy(*state);
-    return 0;
-}
+#include "mem_fixture.h"
 
 /* @taken: a bit for each interrupt of another device. */
 static void assert_virtio_mmio_interrupts_are_free(uint64_t taken)

@@ -13,21 +13,11 @@
 #include <string.h>
 
 #include "mem/layout.h"
+#include "mem_fixture.h"
 
-static int make_mem(void **state)
+static int make_low_mem(void **state)
 {
-    struct guest_mem *mem;
-
-    if (guest_mem_create(GUEST_MEM_PRIVATE, &mem) || guest_mem_add(mem, 0, MIB))
-        return -1;
-    *state = mem;
-    return 0;
-}
-
-static int drop_mem(void **state)
-{
-    guest_mem_destroy(*state);
-    return 0;
+    return make_mem(state) || guest_mem_add(*state, 0, MIB) ? -1 : 0;
 }
 
 static uint64_t word(struct guest_mem *mem, gpa_t gpa)
@@ -170,7 +160,7 @@ static void the_argument_is_where_the_protocol_wants_it(void **state)
     assert_int_equal(regs.rsi, 0);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, make_mem, drop_mem)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_low_mem, drop_mem)
 
 int main(void)
 {

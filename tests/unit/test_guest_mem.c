@@ -14,22 +14,7 @@
 #include <sys/mman.h>
 
 #include "mem/layout.h"
-
-static int make_mem(void **state)
-{
-    struct guest_mem *mem;
-
-    if (guest_mem_create(GUEST_MEM_PRIVATE, &mem))
-        return -1;
-    *state = mem;
-    return 0;
-}
-
-static int drop_mem(void **state)
-{
-    guest_mem_destroy(*state);
-    return 0;
-}
+#include "mem_fixture.h"
 
 static void refuses_a_range_that_wraps_around(void **state)
 {
