@@ -5,9 +5,9 @@
 limits[the_hosts_files_are_there_and_safe]=240
 the_hosts_files_are_there_and_safe() {
     pull_kernel
-    mkdir -p work/deep/er home/me/.ssh && cd work/deep/er || exit
+    mkdir -p project/deep/er home/me/.ssh && cd project/deep/er || exit
     echo secret >../../../home/me/.ssh/id && echo mine >file && echo hidden >not-this
-    export HOME=${PWD%/work/*}/home/me MY_TOKEN=x WORD='a  b' DISPLAY=:0
+    export HOME=${PWD%/project/*}/home/me MY_TOKEN=x WORD='a  b' DISPLAY=:0
     cat >script <<END
 $claims
 is folder "\$(pwd)" "$PWD"
