@@ -104,8 +104,7 @@ static bool do_mkdir(const char *path, struct failure *failure)
     return err < 0 ? job_fail(failure, 125, "make the folder ", path, err) : true;
 }
 
-/* A type that nobody registered: as which option of the kernel's configuration it would be there.
- */
+/* A type that nobody registered: by which option of the kernel's configuration it would be. */
 static bool fail_type(struct failure *failure, const char *type)
 {
     static const char *const options[][2] = {

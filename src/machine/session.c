@@ -71,9 +71,8 @@ static int open_net(const struct net_config *net, struct net_backend **ret)
 }
 
 /* For a COMMAND no folder has anything in it of what is hidden; the host's root has nothing either
- * of what the guest's kernel has itself. The paths are the config's, the list is the caller's to
- * free.
- */
+ * of what the guest's kernel has itself. The paths are the config's, the list is the
+ * caller's. */
 static const char **list_hidden(const struct config *config, const struct volume_config *volume)
 {
     bool is_host_root = volume->is_root && config->root == ROOT_HOST;
