@@ -27,8 +27,8 @@ enum transport { TRANSPORT_PCI, TRANSPORT_MMIO, TRANSPORT_AUTO };
 /* DTB_AUTO: what the architecture's kernels need; gone after config_check(). */
 enum dtb { DTB_OFF, DTB_ON, DTB_AUTO };
 enum on_reboot { ON_REBOOT_RESET, ON_REBOOT_EXIT };
-/* Whose files a COMMAND sees. ROOT_UNSET: nobody said, and after root_choose(): there is no
- * COMMAND, the machine is the user's own. ROOT_PATH: --root=PATH; gone after root_choose(). */
+/* Whose files a COMMAND sees. ROOT_UNSET: nobody said, and after root_choose(): the machine is the
+ * user's own, without a COMMAND. ROOT_PATH: --root=PATH; gone after root_choose(). */
 enum root { ROOT_UNSET, ROOT_NONE, ROOT_HOST, ROOT_PATH, ROOT_FOLDER, ROOT_IMAGE };
 /* What a COMMAND sees of the user's home folder. */
 enum home { HOME_HIDE, HOME_RO, HOME_RW };
@@ -159,6 +159,9 @@ size_t config_device_count(const struct config *config);
 
 /* The kernel command line that results: the caller's to free; NULL if there is no memory. */
 char *config_cmdline(const struct config *config);
+
+/* Whether a parameter which the user appended to it begins with @prefix ("root="). */
+bool config_appends(const struct config *config, const char *prefix);
 
 /* Whether that command line makes a kernel reset the machine warm in a panic, and only then. */
 bool config_marks_panics(const struct config *config);

@@ -55,11 +55,26 @@ static int find_modules(struct config *config)
     return 0;
 }
 
+/* A kernel that comes alone boots into the user's own system, if it is Linux. */
+static int choose_root(struct config *config)
+{
+    char release[KERNEL_RELEASE_LEN];
+    bool is_linux = true;
+
+    if (config->kernel && root_is_open(config)) {
+        int err = kernel_resolve(&config->kernel);
+        if (err)
+            return err;
+        is_linux = !kernel_release_read(config->kernel, release);
+    }
+    return root_choose(config, is_linux);
+}
+
 static int run(struct config *config)
 {
     struct outcome outcome = { .kind = OUTCOME_TOOL_ERROR };
 
-    int err = root_choose(config);
+    int err = choose_root(config);
     if (!err)
         err = config_check(config);
     if (!err)

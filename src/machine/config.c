@@ -380,11 +380,12 @@ int config_check(struct config *config)
     return err;
 }
 
-/* Whether a parameter of @cmdline begins with @prefix. */
-static bool has_parameter(const char *cmdline, const char *prefix)
+bool config_appends(const struct config *config, const char *prefix)
 {
-    for (const char *at = cmdline; (at = strstr(at, prefix)); at++) {
-        if (at == cmdline || at[-1] == ' ')
+    const char *at = config->append;
+
+    for (; at && (at = strstr(at, prefix)); at++) {
+        if (at == config->append || at[-1] == ' ')
             return true;
     }
     return false;
@@ -395,15 +396,15 @@ static bool has_parameter(const char *cmdline, const char *prefix)
 bool config_marks_panics(const struct config *config)
 {
     return config->on_panic == ON_PANIC_EXIT && !config->cmdline &&
-           !(config->append && has_parameter(config->append, "reboot="));
+           !config_appends(config, "reboot=");
 }
 
 /* Kernels that know virtio_mmio.device= (Linux with CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES) need it
  * only without ACPI; with ACPI, each device would be announced twice. */
 static bool announces_devices(const struct config *config)
 {
-    return LAYOUT_VIRTIO_MMIO_BY_CMDLINE && config->transport == TRANSPORT_MMIO && config->append &&
-           has_parameter(config->append, "acpi=off");
+    return LAYOUT_VIRTIO_MMIO_BY_CMDLINE && config->transport == TRANSPORT_MMIO &&
+           config_appends(config, "acpi=off");
 }
 
 /* Every device takes the next slot; which it is does not matter here. */

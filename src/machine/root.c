@@ -27,12 +27,21 @@
 
 /* --- which machine --- */
 
-/* Whether the user brings a machine along, which boots without our files. */
+/* Whether the user brings a machine along, which boots without our files. A kernel alone is none:
+ * Linux panics without a root. Nor is a disk alone, unless the kernel is told that its root is
+ * there. */
 static bool is_users_own(const struct config *config)
 {
-    return config->kernel || config->initrd || config->initrd_auto || config->cmdline ||
-           config->disk_count > 0 || config->console.kind == CONSOLE_TTY ||
+    bool boots_from_disk = config->kernel || config_appends(config, "root=");
+
+    return config->initrd || config->initrd_auto || config->cmdline ||
+           (config->disk_count > 0 && boots_from_disk) || config->console.kind == CONSOLE_TTY ||
            (config->serial.is_set && config->serial.kind == CONSOLE_TTY);
+}
+
+bool root_is_open(const struct config *config)
+{
+    return config->root == ROOT_UNSET && !config->command && !is_users_own(config);
 }
 
 static int choose_path(struct config *config)
@@ -62,13 +71,13 @@ static int choose_shell(struct config *config)
     return 0;
 }
 
-int root_choose(struct config *config)
+int root_choose(struct config *config, bool is_linux)
 {
     int err = 0;
 
     if (config->root == ROOT_PATH)
         err = choose_path(config);
-    else if (config->root == ROOT_UNSET && (config->command || !is_users_own(config)))
+    else if (config->root == ROOT_UNSET && (config->command || (root_is_open(config) && is_linux)))
         config->root = ROOT_HOST;
     if (!err && !config->command && (config->root == ROOT_HOST || config->root == ROOT_FOLDER))
         err = choose_shell(config);

@@ -54,7 +54,7 @@ static int tear_down(void **state)
 
 static void plan(struct fixture *f)
 {
-    assert_int_equal(root_choose(&f->config), 0);
+    assert_int_equal(root_choose(&f->config, true), 0);
     assert_int_equal(config_check(&f->config), 0);
     assert_int_equal(root_plan(&f->config), 0);
 }
@@ -182,15 +182,66 @@ static void a_variable_is_replaced_and_not_doubled(void **state)
 
 /* --- which machine --- */
 
-static void a_kernel_of_the_users_without_a_command_is_his_machine(void **state)
+static enum root chosen(struct fixture *f, bool is_linux)
+{
+    assert_int_equal(root_choose(&f->config, is_linux), 0);
+    return f->config.root;
+}
+
+static void a_kernel_and_a_disk_are_a_machine_of_the_users_own(void **state)
 {
     struct fixture *f = *state;
 
     f->config.command = NULL;
     f->config.kernel = strdup("/boot/vmlinuz");
-    assert_int_equal(root_choose(&f->config), 0);
+    f->config.disk_count = 1;
 
-    assert_int_equal(f->config.root, ROOT_UNSET);
+    assert_false(root_is_open(&f->config));
+    assert_int_equal(chosen(f, true), ROOT_UNSET);
+    assert_null(f->config.command);
+}
+
+static void a_disk_with_the_root_is_a_machine_of_the_users_own(void **state)
+{
+    struct fixture *f = *state;
+
+    f->config.command = NULL;
+    f->config.append = strdup("quiet root=/dev/vda");
+    f->config.disk_count = 1;
+
+    assert_int_equal(chosen(f, true), ROOT_UNSET);
+}
+
+static void a_disk_alone_comes_along_into_the_hosts_files(void **state)
+{
+    struct fixture *f = *state;
+
+    f->config.command = NULL;
+    f->config.disk_count = 1;
+
+    assert_int_equal(chosen(f, true), ROOT_HOST);
+}
+
+static void linux_alone_boots_into_the_hosts_files(void **state)
+{
+    struct fixture *f = *state;
+
+    f->config.command = NULL;
+    f->config.kernel = strdup("/boot/vmlinuz");
+
+    assert_true(root_is_open(&f->config));
+    assert_int_equal(chosen(f, true), ROOT_HOST);
+    assert_non_null(f->config.command);
+}
+
+static void another_program_alone_has_no_use_for_files(void **state)
+{
+    struct fixture *f = *state;
+
+    f->config.command = NULL;
+    f->config.kernel = strdup("/tmp/echo.elf");
+
+    assert_int_equal(chosen(f, false), ROOT_UNSET);
     assert_null(f->config.command);
 }
 
@@ -200,7 +251,7 @@ static void nothing_named_is_a_shell_among_the_hosts_files(void **state)
 
     f->config.command = NULL;
     assert_int_equal(setenv("SHELL", "/bin/sh", 1), 0);
-    assert_int_equal(root_choose(&f->config), 0);
+    assert_int_equal(root_choose(&f->config, true), 0);
 
     assert_int_equal(f->config.root, ROOT_HOST);
     assert_string_equal(f->config.command[0], "/bin/sh");
@@ -409,7 +460,11 @@ int main(void)
         cmocka_unit_test(beneath_counts_whole_names),
         cmocka_unit_test(secrets_and_what_misleads_do_not_pass),
         cmocka_unit_test(a_variable_is_replaced_and_not_doubled),
-        ROOT_TEST(a_kernel_of_the_users_without_a_command_is_his_machine),
+        ROOT_TEST(a_kernel_and_a_disk_are_a_machine_of_the_users_own),
+        ROOT_TEST(a_disk_with_the_root_is_a_machine_of_the_users_own),
+        ROOT_TEST(a_disk_alone_comes_along_into_the_hosts_files),
+        ROOT_TEST(linux_alone_boots_into_the_hosts_files),
+        ROOT_TEST(another_program_alone_has_no_use_for_files),
         ROOT_TEST(nothing_named_is_a_shell_among_the_hosts_files),
         ROOT_TEST(the_working_folder_can_be_written),
         ROOT_TEST(the_home_is_not_shared_by_being_there),
