@@ -4,7 +4,7 @@
 
 # What the linux suite's cases call, what runs the guest suite, and a shell to type in.
 lab_root_packages=(bash bsdutils busybox-static coreutils cpio curl dash diffutils e2fsprogs findutils fio
-    grep iperf3 iproute2 iputils-ping kexec-tools kmod libcmocka0 mawk passt procps
+    grep hostname iperf3 iproute2 iputils-ping kexec-tools kmod libcmocka0 mawk mount passt procps
     python3 sed socat util-linux)
 
 # Sets what ARCH.sh says, and

@@ -6,7 +6,7 @@
 #   launch OPTION...                boots it and waits; sets $status; console and log are files
 #   start OPTION...                 the same, but goes on; `finish` waits
 #   expect_status N, expect_console REGEX, expect_outcome WORD
-#   only_on ARCH                    skips the case elsewhere
+#   only_on ARCH, needs PROGRAM...  skips the case elsewhere
 #   pull_kernel, run_command OPTION... -- COMMAND...       among the files of the host
 #
 # The guest's kernel says little, as its words over an emulated serial port take half of
@@ -33,6 +33,14 @@ skip() {
 # For what no other architecture has.
 only_on() { # x86_64|aarch64
     [[ $(uname -m) == "$1" ]] || skip "this is of $1 only"
+}
+
+# Programs of the build machine's, which a lab of another architecture has but few of.
+needs() { # PROGRAM...
+    local program
+    for program in "$@"; do
+        command -v "$program" >/dev/null || skip "no $program in this lab"
+    done
 }
 
 # Reads the guest's script from stdin. The first and last lines it prints show

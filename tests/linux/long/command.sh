@@ -157,6 +157,7 @@ an_ordinary_user_in_group_kvm_has_all_of_it() {
 # A script of each commit is what a guest is asked to run; it comes by stdin.
 limits[git_bisect_finds_the_commit_by_it]=900
 git_bisect_finds_the_commit_by_it() {
+    needs git
     cp "$base" "$initrd"
     export HOME=$PWD GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a GIT_COMMITTER_NAME=a \
         GIT_COMMITTER_EMAIL=a
@@ -188,6 +189,7 @@ _be_wrapped() {
 
 limits[meson_runs_a_cross_build_s_tests_by_it]=900
 meson_runs_a_cross_build_s_tests_by_it() {
+    needs meson ninja gcc
     _be_wrapped
     mkdir project
     cd project || fail "no project"
