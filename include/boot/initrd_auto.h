@@ -9,7 +9,8 @@ struct initrd_auto {
     const char *kernel;         /* for messages */
     const char *modules_folder; /* of that kernel */
     const char *cmdline;        /* has root=, and maybe rootfstype= */
-    bool by_pci;                /* how the disk is found */
+    bool may_be_pci;            /* how the disk is found: */
+    bool may_be_mmio;           /* both if only the machine will tell */
     const char *cache_folder;   /* where one of packed modules is kept; NULL: nowhere */
 };
 

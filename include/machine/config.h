@@ -154,6 +154,11 @@ int config_check_device_count(const struct config *config);
 /* Adds a copy of @text to a NULL-terminated list. Returns 0 or -ENOMEM. */
 int config_add_text(char ***list, const char *text);
 
+/* How the guest may find its virtio devices. With TRANSPORT_AUTO, where a host need not give it
+ * message-signalled interrupts, both are true: it is the machine, once built, that tells. */
+bool config_may_be_pci(const struct config *config);
+bool config_may_be_mmio(const struct config *config);
+
 /* How many virtio devices there are. */
 size_t config_device_count(const struct config *config);
 

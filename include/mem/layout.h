@@ -6,6 +6,7 @@
  *   LAYOUT_ECAM_BASE, _SIZE           PCI configuration space, bus 0
  *   LAYOUT_VIRTIO_MMIO_SIZE, _MAX     virtio-mmio slots
  *   LAYOUT_VIRTIO_MMIO_BY_CMDLINE     does acpi=off hide them from the guest?
+ *   LAYOUT_HAS_MSI                    do all hosts give guests message-signalled interrupts?
  *   LAYOUT_CMDLINE_MAX                bytes of a kernel command line, with its NUL
  *   LAYOUT_GSI_COUNT, _PCI_INTX       interrupt wires: how many, and the first of four for PCI
  *   LAYOUT_SERIAL, LAYOUT_GSI_SERIAL  the first serial port */

@@ -38,6 +38,7 @@
 #define LAYOUT_VIRTIO_MMIO_SIZE UINT64_C(0x200)
 #define LAYOUT_VIRTIO_MMIO_MAX 24
 #define LAYOUT_VIRTIO_MMIO_BY_CMDLINE false /* they are in the device tree */
+#define LAYOUT_HAS_MSI false                /* a GICv2 takes none */
 
 /* 64 bytes for each CPU (Arm DEN0057), in a whole page of any host. */
 #define LAYOUT_STOLEN_TIME_BASE UINT64_C(0x0b000000)

@@ -65,3 +65,4 @@
 #define LAYOUT_VIRTIO_MMIO_MAX 14
 /* A guest without ACPI knows of them by nothing else. */
 #define LAYOUT_VIRTIO_MMIO_BY_CMDLINE true
+#define LAYOUT_HAS_MSI true

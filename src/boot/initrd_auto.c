@@ -71,8 +71,10 @@ static int refuse_missing(const struct initrd_auto *in, const char *name, int er
 
 static int plan_drivers(const struct initrd_auto *in, struct modules *modules)
 {
-    const char *const needed[] = { in->by_pci ? "virtio_pci" : "virtio_mmio", "virtio_blk" };
+    const char *const needed[] = { in->may_be_pci ? "virtio_pci" : "virtio_mmio", "virtio_blk" };
 
+    if (in->may_be_mmio)
+        (void)modules_want(modules, "virtio_mmio");
     for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
         int err = modules_want(modules, needed[i]);
         if (err < 0)

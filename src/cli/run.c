@@ -28,7 +28,7 @@ static void warn_about_root(const struct config *config)
         config->initrd || config->initrd_auto || config->command ? NULL : config_cmdline(config);
 
     if (cmdline)
-        kernel_warn_about_root(config->kernel, cmdline, config->transport != TRANSPORT_MMIO);
+        kernel_warn_about_root(config->kernel, cmdline, config_may_be_pci(config));
 }
 
 /* Whether all that can be found wrong before a machine exists is right. Logs what is not. */

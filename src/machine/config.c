@@ -304,6 +304,17 @@ static int check_volumes(struct config *config)
     return 0;
 }
 
+bool config_may_be_pci(const struct config *config)
+{
+    return config->transport != TRANSPORT_MMIO;
+}
+
+bool config_may_be_mmio(const struct config *config)
+{
+    return config->transport == TRANSPORT_MMIO ||
+           (config->transport == TRANSPORT_AUTO && !LAYOUT_HAS_MSI);
+}
+
 size_t config_device_count(const struct config *config)
 {
     return config->disk_count + config->net_count + config->volume_count + config->has_rng +
@@ -314,7 +325,7 @@ size_t config_device_count(const struct config *config)
  * that there are interrupt pins for. */
 int config_check_device_count(const struct config *config)
 {
-    bool is_pci = config->transport != TRANSPORT_MMIO;
+    bool is_pci = config_may_be_pci(config);
     size_t places = is_pci ? PCI_SLOT_COUNT - 1 : LAYOUT_VIRTIO_MMIO_MAX;
     size_t count = config_device_count(config);
 

@@ -81,11 +81,10 @@ static void want_useful(const struct config *config, struct modules *modules)
 
 static int plan_modules(const struct config *config, struct modules *modules)
 {
-    bool by_pci = config->transport != TRANSPORT_MMIO;
-    int err = want_needed(config, modules, by_pci ? "virtio_pci" : "virtio_mmio", agent);
+    const char *bus = config_may_be_pci(config) ? "virtio_pci" : "virtio_mmio";
+    int err = want_needed(config, modules, bus, agent);
 
-    /* On an Arm host it may be the other one. */
-    if (config->transport == TRANSPORT_AUTO)
+    if (config_may_be_mmio(config))
         (void)modules_want(modules, "virtio_mmio");
     if (!err)
         err = want_needed(config, modules, "virtio_console", agent);

@@ -153,7 +153,8 @@ int session_open_boot_files(const struct config *config, struct boot_files *ret)
         .kernel = config->kernel,
         .modules_folder = config->modules_folder,
         .cmdline = cmdline,
-        .by_pci = config->transport != TRANSPORT_MMIO,
+        .may_be_pci = config_may_be_pci(config),
+        .may_be_mmio = config_may_be_mmio(config),
         .cache_folder = config->cache_folder,
     };
     err = initrd_auto_build(&params, &ret->initrd_fd);

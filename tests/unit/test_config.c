@@ -155,6 +155,23 @@ static void a_reboot_of_the_users_own_leaves_panics_unmarked(void **state)
     check_cmdline(config, "cryptomgr.notests panic=-1 quiet reboot=w");
 }
 
+static void virtio_may_be_either_until_the_host_tells(void **state)
+{
+    struct config *config = *state;
+
+    config->transport = TRANSPORT_AUTO;
+    assert_true(config_may_be_pci(config));
+    assert_int_equal(config_may_be_mmio(config), !LAYOUT_HAS_MSI);
+
+    config->transport = TRANSPORT_PCI;
+    assert_true(config_may_be_pci(config));
+    assert_false(config_may_be_mmio(config));
+
+    config->transport = TRANSPORT_MMIO;
+    assert_false(config_may_be_pci(config));
+    assert_true(config_may_be_mmio(config));
+}
+
 static void a_guest_without_acpi_is_told_of_virtio_mmio_by_parameters(void **state)
 {
     struct config *config = *state;
@@ -313,6 +330,7 @@ int main(void)
         checked(append_comes_behind_the_defaults),
         checked(cmdline_replaces_all_of_it),
         checked(a_reboot_of_the_users_own_leaves_panics_unmarked),
+        checked(virtio_may_be_either_until_the_host_tells),
         checked(a_guest_without_acpi_is_told_of_virtio_mmio_by_parameters),
         checked(a_guest_that_finds_its_devices_needs_no_parameters),
         checked(a_command_line_longer_than_its_place_is_refused),
