@@ -127,6 +127,29 @@ END
     expect_console '^read the disk'
 }
 
+the_default_transport_is_that_of_the_interrupt_controller() {
+    only_on aarch64
+    local controller place=pci
+    controller=$(grep -o -m 1 'GICv[23]' /proc/interrupts)
+    [[ $controller != GICv2 ]] || place=platform # it takes no messages
+    truncate -s 8M disk.img
+    guest <<'END'
+echo "controller: $(grep -o -m 1 'GICv[23]' /proc/interrupts)"
+for dev in /sys/bus/virtio/devices/*; do
+    echo "device: $(readlink -f "$dev" | grep -oE 'pci|platform' | head -n 1)"
+done
+dd if=/dev/vda of=/dev/null bs=1M 2>/dev/null && echo "read the disk"
+END
+    launch -c 2 -d disk.img
+    expect_status 0
+    expect_console "^controller: $controller"
+    [[ $(grep -a '^device: ' console | sort -u | tr -d '\r') == "device: $place" ]] || {
+        show_vm
+        fail "not all are $place"
+    }
+    expect_console '^read the disk'
+}
+
 # All that such a kernel knows of CPUs and interrupts is in the MP table; the cloud
 # kernel does not read it.
 _without_acpi() {
