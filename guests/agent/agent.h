@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The parts of the agent: what it makes of the machine (machine.c), the job (job.c, user.c), the
- * command (command.c) and the conversation with the host (agent.c). */
+/* The parts of the agent: what it makes of the machine (machine.c, network.c), the job (job.c,
+ * user.c), the command (command.c) and the conversation with the host (agent.c). */
 #pragma once
 
 #include <stdbool.h>
@@ -51,6 +51,13 @@ bool job_prepare(struct job *job, struct failure *failure);
 /* Writes why @what could not be done. Returns false. */
 bool job_fail(struct failure *failure, uint32_t status, const char *what, const char *name,
               long err);
+
+/* --- network.c --- */
+
+/* Programs talk to themselves over it. */
+void network_raise_loopback(void);
+/* Gives a card its addresses. Returns whether it has them; @failure says why not. */
+bool network_set_up(const struct agent_network *network, struct failure *failure);
 
 /* --- user.c --- */
 

@@ -3,6 +3,7 @@
  *
  * Texts are used where they lie in the records, for which reason each must end in its NUL. */
 #include <asm/errno.h>
+#include <linux/fcntl.h>
 #include <linux/mount.h>
 
 #include "agent.h"
@@ -178,6 +179,21 @@ static bool do_host_name(const char *name, struct failure *failure)
     return err < 0 ? job_fail(failure, 125, "name the machine ", name, err) : true;
 }
 
+/* What is at @path is not written to: it may be a link to anywhere. */
+static bool do_file(const char *path, uint32_t len, struct failure *failure)
+{
+    const char *text = path + strlen(path) + 1;
+
+    if (text >= path + len)
+        return fail_record(failure);
+    (void)make_folders_above(path);
+    (void)SYS(unlinkat, SYS_AT_FDCWD, path, 0);
+    int fd = (int)SYS(openat, SYS_AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL | SYS_CLOEXEC, 0644);
+    long put = fd < 0 ? fd : SYS(write, fd, text, strlen(text));
+    sys_close(&fd);
+    return put < 0 ? job_fail(failure, 125, "make the file ", path, put) : true;
+}
+
 /* Somebody may live where nothing can be made; that is for the command to find out. */
 static bool do_home(const struct job *job, const char *path)
 {
@@ -221,6 +237,16 @@ static bool take_tty(struct job *job, const uint8_t *data, uint32_t len, struct 
     return true;
 }
 
+static bool take_network(const uint8_t *data, uint32_t len, struct failure *failure)
+{
+    struct agent_network network;
+
+    if (len != sizeof(network))
+        return fail_record(failure);
+    memcpy(&network, data, sizeof(network));
+    return network_set_up(&network, failure);
+}
+
 static bool take_record(struct job *job, uint32_t type, uint8_t *data, uint32_t len,
                         struct failure *failure)
 {
@@ -230,6 +256,8 @@ static bool take_record(struct job *job, uint32_t type, uint8_t *data, uint32_t 
         return take_user(job, data, len, failure);
     if (type == AGENT_RECORD_TTY)
         return take_tty(job, data, len, failure);
+    if (type == AGENT_RECORD_NETWORK)
+        return take_network(data, len, failure);
     if (len == 0 || data[len - 1] != '\0')
         return fail_record(failure);
     switch (type) {
@@ -252,6 +280,8 @@ static bool take_record(struct job *job, uint32_t type, uint8_t *data, uint32_t 
         return user_find(job, text, failure);
     case AGENT_RECORD_HOME:
         return do_home(job, text);
+    case AGENT_RECORD_FILE:
+        return do_file(text, len, failure);
     default:
         return fail_record(failure);
     }

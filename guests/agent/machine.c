@@ -7,11 +7,10 @@
 #include <linux/fcntl.h>
 #include <linux/mount.h>
 #include <linux/reboot.h>
-#include <linux/sockios.h>
 
 #include "agent.h"
 
-enum { ORDER_MAX = 65536, PATIENCE_MS = 2000, PAUSE_MS = 2, AF_INET_NUMBER = 2, DGRAM = 2 };
+enum { ORDER_MAX = 65536, PATIENCE_MS = 2000, PAUSE_MS = 2 };
 
 void machine_say(const char *const *parts)
 {
@@ -78,21 +77,6 @@ static void load_modules(void)
     }
 }
 
-/* Programs talk to themselves over it. */
-static void raise_loopback(void)
-{
-    struct {
-        char name[16];
-        short flags;
-        char rest[22];
-    } request = { .name = "lo", .flags = 1 /* IFF_UP */ };
-    int fd = (int)SYS(socket, AF_INET_NUMBER, DGRAM | SYS_CLOEXEC, 0);
-
-    if (fd >= 0)
-        (void)SYS(ioctl, fd, SIOCSIFFLAGS, &request);
-    sys_close(&fd);
-}
-
 void machine_set_up(void)
 {
     mount_on("devtmpfs", "/dev", MS_NOSUID, "mode=0755");
@@ -102,7 +86,7 @@ void machine_set_up(void)
     mount_on("tmpfs", "/dev/shm", MS_NOSUID | MS_NODEV, "mode=1777");
     link_descriptors();
     load_modules();
-    raise_loopback();
+    network_raise_loopback();
 }
 
 /* --- the port --- */

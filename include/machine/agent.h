@@ -33,6 +33,9 @@ void agent_job_text(struct agent_job *job, enum agent_record_type type, const ch
 void agent_job_user(struct agent_job *job, uid_t uid, gid_t gid, const gid_t *groups,
                     size_t group_count);
 void agent_job_tty(struct agent_job *job, uint16_t columns, uint16_t rows);
+void agent_job_network(struct agent_job *job, const struct agent_network *network);
+/* @text is what is to be in the file @path. */
+void agent_job_file(struct agent_job *job, const char *path, const char *text);
 /* As mount(2); @flags are MS_*, @options may be "". */
 void agent_job_mount(struct agent_job *job, const char *type, const char *source,
                      const char *target, unsigned long flags, const char *options);

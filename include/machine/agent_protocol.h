@@ -32,7 +32,7 @@
 #define AGENT_PORT_NAME "hutch.agent"
 
 enum {
-    AGENT_VERSION = 2,
+    AGENT_VERSION = 3,
     AGENT_PAYLOAD_MAX = 32760,  /* with its header 32 KiB, what a port takes at once */
     AGENT_JOB_MAX = 1 << 20,    /* bytes of all records together */
     AGENT_CREDIT_MAX = 1 << 20, /* that a stream may have left */
@@ -98,6 +98,14 @@ struct agent_window {
     uint16_t columns, rows;
 };
 
+/* A network card by its address, and what it is to have of IPv4; IPv6 comes from routers. */
+struct agent_network {
+    uint8_t mac[6];
+    uint8_t prefix_len; /* of the addresses that are reached without the gateway */
+    uint8_t reserved;   /* 0 */
+    uint8_t address[4], gateway[4];
+};
+
 /* A job is a row of records, done in this order: a header and @len bytes, not padded. Texts end in
  * a NUL, which @len counts. */
 struct agent_record {
@@ -120,4 +128,7 @@ enum agent_record_type {
                              * /etc/group, and gets a HOME */
     AGENT_RECORD_HOME,      /* text: a folder, which is made for the user if it is not there, with
                              * those above it; after USER */
+    AGENT_RECORD_NETWORK,   /* struct agent_network */
+    AGENT_RECORD_FILE,      /* two texts: a path, and what is to be in that file, which is made
+                             * anew, with the folders above it */
 };

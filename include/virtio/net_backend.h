@@ -93,6 +93,14 @@ int net_tap_from_fd(int fd, const char *name, struct net_backend **ret);
 int net_stream_connect(const char *socket_path, struct net_backend **ret);
 int net_stream_from_fd(int fd, const char *name, struct net_backend **ret);
 
+/* What a guest's network is, as it learns by DHCP, or is told: whom it reaches by an address of the
+ * host's network is then not in the way. The gateway is the host itself, and what asks the resolver
+ * asks the host's; IPv6 is as the host has it. */
+#define NET_PASST_ADDRESS "10.0.2.15"
+#define NET_PASST_PREFIX "24"
+#define NET_PASST_GATEWAY "10.0.2.2"
+#define NET_PASST_RESOLVER "10.0.2.3"
+
 struct net_passt_params {
     uint16_t mtu; /* that passt announces by DHCP and NDP; 0: its own choice, 65520 */
 };

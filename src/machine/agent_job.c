@@ -81,6 +81,19 @@ void agent_job_tty(struct agent_job *job, uint16_t columns, uint16_t rows)
     job_append(job, &window, sizeof(window));
 }
 
+void agent_job_network(struct agent_job *job, const struct agent_network *network)
+{
+    job_begin(job, AGENT_RECORD_NETWORK, sizeof(*network));
+    job_append(job, network, sizeof(*network));
+}
+
+void agent_job_file(struct agent_job *job, const char *path, const char *text)
+{
+    job_begin(job, AGENT_RECORD_FILE, strlen(path) + 1 + strlen(text) + 1);
+    job_append(job, path, strlen(path) + 1);
+    job_append(job, text, strlen(text) + 1);
+}
+
 void agent_job_mount(struct agent_job *job, const char *type, const char *source,
                      const char *target, unsigned long flags, const char *options)
 {

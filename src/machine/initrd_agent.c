@@ -66,6 +66,16 @@ static int want_mounts(const struct config *config, struct modules *modules)
     return err;
 }
 
+/* A network that the job sets up. */
+static int want_network(const struct config *config, struct modules *modules)
+{
+    for (size_t i = 0; i < config->net_count; i++) {
+        if (config->nets[i].kind == NET_KIND_USER)
+            return want_needed(config, modules, "virtio_net", "the network of the guest");
+    }
+    return 0;
+}
+
 /* Drivers of what the machine has; without these a command can do. */
 static void want_useful(const struct config *config, struct modules *modules)
 {
@@ -90,6 +100,8 @@ static int plan_modules(const struct config *config, struct modules *modules)
         err = want_needed(config, modules, "virtio_console", agent);
     if (!err)
         err = want_mounts(config, modules);
+    if (!err)
+        err = want_network(config, modules);
     if (!err)
         want_useful(config, modules);
     return err;

@@ -185,6 +185,7 @@ int machine_make_job(const struct config *config, struct agent_job *job)
 {
     agent_job_text(job, AGENT_RECORD_HOST_NAME, config->name);
     add_root(config, job);
+    job_add_network(config, job); /* before a folder of the host's may be at /etc */
     add_user(config, job);
     add_home(config, job);
     add_volumes(config, job);

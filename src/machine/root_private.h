@@ -39,6 +39,15 @@ int hidden_find(struct config *config, const struct homes *homes);
 /* What of the host's root is the kernel's, or of this boot, and made anew in the guest. */
 extern const char *const hidden_of_root[];
 
+/* --- job_network.c --- */
+
+struct agent_job;
+/* The network of a card of --net=user, and how names are resolved by it. */
+void job_add_network(const struct config *config, struct agent_job *job);
+/* What the guest has in its /etc/resolv.conf, if the host has @host in its own (NULL: none): the
+ * caller's to free. NULL if there is no memory. */
+char *job_describe_resolver(const char *host);
+
 /* --- environment.c --- */
 
 /* A list of "NAME=VALUE"; zeroed it is empty. Failures are kept in it. */

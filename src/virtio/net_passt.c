@@ -108,8 +108,26 @@ static const struct net_backend_ops passt_ops = {
 static int start_process(const struct net_passt_params *params, int fd, struct process **ret)
 {
     char fd_arg[16], mtu_arg[16];
-    const char *argv[] = { "passt", "--foreground", "--quiet", "--fd", fd_arg, "--tcp-ports",
-                           "none",  "--udp-ports",  "none",    NULL,   NULL,   NULL };
+    const char *argv[] = { "passt",
+                           "--foreground",
+                           "--quiet",
+                           "--fd",
+                           fd_arg,
+                           "--tcp-ports",
+                           "none",
+                           "--udp-ports",
+                           "none",
+                           "--address",
+                           NET_PASST_ADDRESS,
+                           "--netmask",
+                           NET_PASST_PREFIX,
+                           "--gateway",
+                           NET_PASST_GATEWAY,
+                           "--dns-forward",
+                           NET_PASST_RESOLVER,
+                           NULL,
+                           NULL,
+                           NULL };
     const size_t mtu_at = sizeof(argv) / sizeof(argv[0]) - 3;
 
     (void)snprintf(fd_arg, sizeof(fd_arg), "%d", PROCESS_FD);

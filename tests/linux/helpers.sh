@@ -122,6 +122,17 @@ make_tap() { # NAME ADDRESS/LEN
     ip link set "$1" up
 }
 
+# passt wants an outer network to copy; this namespace gets a made-up one.
+make_outer_network() {
+    ip link set lo up
+    ip link add outer0 type dummy
+    ip addr add 192.0.2.2/24 dev outer0
+    ip addr add 2001:db8::2/64 dev outer0 nodad
+    ip link set outer0 up
+    ip route add default via 192.0.2.1
+    ip route add default via 2001:db8::1
+}
+
 # --- a COMMAND among the files of the host ---
 
 # A kernel where `hutch kernel pull` has it, with the modules that it needs: the build machine's own

@@ -13,8 +13,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -26,6 +31,8 @@
 #include "host/loop.h"
 
 enum { PATIENCE_MS = 20000, CAPTURE_MAX = 1 << 20, NO_AGENT = 77 };
+
+static const uint8_t card_address[6] = { 2, 0, 0, 0, 0, 7 };
 
 struct capture {
     int fd;
@@ -44,6 +51,7 @@ struct fixture {
     int input[2], output[2], errors[2]; /* pipes: the agent has input[0], output[1], errors[1] */
     int port[2];                        /* a socket: [0] is ours, [1] the guest's */
     int pid;                            /* of the real agent, or 0 */
+    bool has_card;                      /* the real agent gets a network with one card */
     int changes, failures;
     bool is_told; /* of the end */
 };
@@ -561,6 +569,23 @@ static int exec_error(int fd)
     return read(fd, &err, sizeof(err)) == (ssize_t)sizeof(err) ? err : 0;
 }
 
+/* In a network of our own: where nothing else is, and nobody is disturbed. The card ends with the
+ * process, which keeps its descriptor. */
+static bool make_card(void)
+{
+    struct ifreq request = { .ifr_name = "card0", .ifr_flags = IFF_TAP | IFF_NO_PI };
+    int tap;
+
+    if (unshare(geteuid() ? CLONE_NEWUSER | CLONE_NEWNET : CLONE_NEWNET) < 0)
+        return false;
+    tap = open("/dev/net/tun", O_RDWR);
+    if (tap < 0 || ioctl(tap, TUNSETIFF, &request) < 0)
+        return false;
+    request.ifr_hwaddr = (struct sockaddr){ .sa_family = ARPHRD_ETHER };
+    memcpy(request.ifr_hwaddr.sa_data, card_address, sizeof(card_address));
+    return ioctl(tap, SIOCSIFHWADDR, &request) == 0;
+}
+
 /* Skips the test where a program of this architecture runs by an emulator of ours alone. */
 static void start_agent_process(struct fixture *f)
 {
@@ -578,6 +603,9 @@ static void start_agent_process(struct fixture *f)
         (void)dup2(f->port[1], 3);
         (void)fcntl(3, F_SETFD, 0);
         (void)signal(SIGPIPE, SIG_DFL);
+        int no_card = ENOEXEC;
+        if (f->has_card && !make_card())
+            _exit(write(report, &no_card, sizeof(no_card)) < 0);
         (void)fexecve(program, argv, envp);
         int err = errno;
         (void)write(report, &err, sizeof(err));
@@ -741,6 +769,56 @@ static void the_agent_makes_a_home_for_its_user(void **state)
     assert_int_equal(rmdir(home) || rmdir(folder), 0);
 }
 
+static void the_agent_gives_a_card_its_addresses(void **state)
+{
+    struct fixture *f = *state;
+    const struct agent_network network = { .prefix_len = 23,
+                                           .address = { 10, 0, 3, 15 },
+                                           .gateway = { 10, 0, 2, 2 } };
+    struct agent_network described = network;
+    memcpy(described.mac, card_address, sizeof(card_address));
+    agent_job_network(&f->job, &described);
+    f->has_card = true;
+
+    run_script(f, "cat /proc/net/route; grep -q 10.0.3.15 /proc/net/fib_trie");
+
+    expect_end(f, AGENT_END_EXIT, 0);
+    assert_non_null(strstr(f->out.data, "card0\t00000000\t0202000A\t0003"));
+    assert_non_null(strstr(f->out.data, "card0\t0002000A\t00000000\t0001\t0\t0\t0\t00FEFFFF"));
+}
+
+static void the_agent_tells_that_there_is_no_such_card(void **state)
+{
+    struct fixture *f = *state;
+    const struct agent_network network = { .mac = { 2, 1, 1, 1, 1, 1 }, .prefix_len = 24 };
+    agent_job_network(&f->job, &network);
+    f->has_card = true;
+
+    run_script(f, "true");
+
+    expect_end(f, AGENT_END_FAILED, 123);
+    assert_non_null(strstr(agent_result(f->agent)->text, "CONFIG_VIRTIO_NET"));
+}
+
+static void the_agent_writes_a_file_in_place_of_a_link(void **state)
+{
+    struct fixture *f = *state;
+    char folder[] = "/tmp/hutch-agent.XXXXXX", link[64], target[64], script[256];
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(target, sizeof(target), "%s/target", folder);
+    (void)snprintf(link, sizeof(link), "%s/link", folder);
+    assert_int_equal(symlink("target", link), 0);
+    agent_job_file(&f->job, link, "one\ntwo\n");
+    (void)snprintf(script, sizeof(script), "cat %s", link);
+
+    run_script(f, script);
+
+    expect_end(f, AGENT_END_EXIT, 0);
+    expect_output(&f->out, "one\ntwo\n");
+    assert_int_equal(access(target, F_OK), -1);
+    assert_int_equal(unlink(link) || rmdir(folder), 0);
+}
+
 static void the_agent_forwards_signals(void **state)
 {
     struct fixture *f = *state;
@@ -880,6 +958,9 @@ int main(void)
         TEST(the_agent_refuses_a_user_that_nobody_knows),
         TEST(the_agent_finds_a_user_with_groups_and_home),
         TEST(the_agent_makes_a_home_for_its_user),
+        TEST(the_agent_gives_a_card_its_addresses),
+        TEST(the_agent_tells_that_there_is_no_such_card),
+        TEST(the_agent_writes_a_file_in_place_of_a_link),
         TEST(the_agent_forwards_signals),
         TEST(megabytes_come_back_identical),
         TEST(a_stuck_stdout_holds_up_neither_stderr_nor_signals),

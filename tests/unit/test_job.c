@@ -13,6 +13,7 @@
 #include <sys/mount.h>
 
 #include "../../src/machine/machine_private.h"
+#include "../../src/machine/root_private.h"
 
 struct fixture {
     struct config config;
@@ -195,6 +196,60 @@ static void the_user_comes_before_his_home(void **state)
     assert_true(place_of(f, AGENT_RECORD_ENV, "HOME=/home/x") > 0);
 }
 
+static void a_card_of_passts_gets_addresses_and_a_resolver(void **state)
+{
+    static const uint8_t mac[] = { 2, 0, 0, 0, 0, 7 };
+    struct fixture *f = *state;
+    struct agent_network network;
+    uint32_t flags;
+
+    f->config.net_count = 3;
+    f->config.nets[0].kind = NET_KIND_TAP;
+    f->config.nets[1].kind = f->config.nets[2].kind = NET_KIND_USER;
+    memcpy(f->config.nets[1].mac, mac, sizeof(mac));
+    add_volume(f, "/", true);
+    add_volume(f, "/etc", false);
+    make(f);
+
+    struct found found = find(f, AGENT_RECORD_NETWORK, 0, NULL, 0);
+    assert_int_equal(found.len, sizeof(network));
+    memcpy(&network, found.data, sizeof(network));
+    assert_memory_equal(network.mac, mac, sizeof(mac));
+    assert_memory_equal(network.address, "\x0a\0\x02\x0f", 4);
+    assert_memory_equal(network.gateway, "\x0a\0\x02\x02", 4);
+    assert_int_equal(network.prefix_len, 24);
+    assert_int_equal(find(f, AGENT_RECORD_NETWORK, 0, NULL, found.place).place, 0);
+    /* What the file would be in if it came later is a folder of the host. */
+    size_t place = place_of(f, AGENT_RECORD_FILE, "/etc/resolv.conf");
+    assert_true(place > place_of(f, AGENT_RECORD_ROOT, NULL));
+    assert_true(place < place_of_mount(f, "/etc", &flags));
+}
+
+static void without_passt_nothing_of_a_network_is_touched(void **state)
+{
+    struct fixture *f = *state;
+
+    f->config.net_count = 1;
+    f->config.nets[0].kind = NET_KIND_TAP;
+    make(f);
+
+    assert_int_equal(place_of(f, AGENT_RECORD_NETWORK, NULL), 0);
+    assert_int_equal(place_of(f, AGENT_RECORD_FILE, NULL), 0);
+}
+
+static void names_are_searched_as_on_the_host(void **state)
+{
+    const char host[] = "# nameserver 1.2.3.4\nnameserver 127.0.0.53\nsearch a.test b.test\n"
+                        "searching\noptions edns0";
+    char *text = job_describe_resolver(host), *bare = job_describe_resolver(NULL);
+    (void)state;
+
+    assert_string_equal(text, "nameserver 10.0.2.3\nsearch a.test b.test\noptions edns0\n");
+    assert_string_equal(bare, "nameserver 10.0.2.3\n");
+    free(text);
+    free(bare);
+}
+
 static void what_is_said_goes_before_what_is_there(void **state)
 {
     struct fixture *f = *state;
@@ -245,6 +300,9 @@ int main(void)
         JOB_TEST(an_image_is_only_read),
         JOB_TEST(the_initial_ram_disk_stays_the_root_if_asked),
         JOB_TEST(the_user_comes_before_his_home),
+        JOB_TEST(a_card_of_passts_gets_addresses_and_a_resolver),
+        JOB_TEST(without_passt_nothing_of_a_network_is_touched),
+        JOB_TEST(names_are_searched_as_on_the_host),
         JOB_TEST(what_is_said_goes_before_what_is_there),
         JOB_TEST(another_root_gets_none_of_our_variables),
         JOB_TEST(the_command_and_the_name_arrive),

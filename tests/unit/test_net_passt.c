@@ -189,8 +189,8 @@ static void gives_the_guest_an_address_and_our_mtu(void **state)
 
     const uint8_t *offer = fixture->bytes + HARNESS_HEADER;
     const uint8_t *mtu = find_option(offer, (size_t)got - HARNESS_HEADER, 26);
-    assert_int_equal(offer[42], 2); /* BOOTREPLY */
-    assert_memory_not_equal(offer + 42 + 16, "\0\0\0\0", 4);
+    assert_int_equal(offer[42], 2);                            /* BOOTREPLY */
+    assert_memory_equal(offer + 42 + 16, "\x0a\0\x02\x0f", 4); /* NET_PASST_ADDRESS */
     assert_non_null(mtu);
     assert_int_equal(mtu[0] << 8 | mtu[1], 1400);
 }

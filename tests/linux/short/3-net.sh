@@ -93,17 +93,8 @@ END
     cmp sent received || fail "what came back is not what was sent"
 }
 
-# passt wants an outer network to copy; this namespace gets a made-up one.
-_make_outer_network() {
-    ip link set lo up
-    ip link add outer0 type dummy
-    ip addr add 192.0.2.2/24 dev outer0
-    ip link set outer0 up
-    ip route add default via 192.0.2.1
-}
-
 curl_through_user_networking_reaches_a_server() {
-    _make_outer_network
+    make_outer_network
     mkdir www
     head -c 3000000 /dev/urandom >www/file
     busybox httpd -f -p 127.0.0.1:8000 -h www &

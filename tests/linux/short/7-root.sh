@@ -76,6 +76,52 @@ END
     [[ $(cat console) == 0 ]] || fail "root in the guest is $(cat console)"
 }
 
+# Answers every question for the address of a name with 10.0.2.2.
+_serve_names() {
+    exec python3 - 127.0.0.53 <<'END'
+import socket, sys
+
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind((sys.argv[1], 53))
+while True:
+    query, peer = server.recvfrom(512)
+    end = query.index(0, 12) + 5  # of the question
+    has_answer = query[end - 4:end - 2] == b"\0\1"
+    answer = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + bytes([10, 0, 2, 2]) if has_answer else b""
+    server.sendto(query[:2] + b"\x81\x80\0\1\0" + bytes([has_answer]) + b"\0\0\0\0" + query[12:end] + answer, peer)
+END
+}
+
+limits[the_network_is_there_with_names]=240
+the_network_is_there_with_names() {
+    pull_kernel
+    make_outer_network
+    mkdir www
+    head -c 1000000 /dev/urandom >www/file
+    busybox httpd -f -p 127.0.0.1:8000 -h www &
+    local helpers=($!)
+    _serve_names &
+    helpers+=($!)
+    printf 'nameserver 127.0.0.53\nsearch some.test\n' >resolv.conf
+    cat >script <<END
+$claims
+is sum "\$(curl -sS --max-time 30 http://the.server:8000/file | sha256sum)" "$(sha256sum <www/file)"
+is resolver "\$(cat /etc/resolv.conf)" "\$(printf 'nameserver 10.0.2.3\nsearch some.test')"
+is address "\$(ip -4 -o addr show dev eth0 | awk '{ print \$4 }')" 10.0.2.15/24
+is other "\$(cat /sys/class/net/eth1/flags)" 0x1002
+six() { for i in 1 2 3 4 5 6 7 8 9 10 11 12; do ! ip -6 route | grep -q ^default || return 0; sleep 0.5; done; return 1; }
+holds ipv6 six
+END
+    make_tap tap0 10.9.0.1/24
+    # Only for hutch the host's file is another one.
+    status=0
+    unshare --mount sh -c 'mount --bind resolv.conf /etc/resolv.conf && exec "$@"' sh \
+        "$HUTCH" run --boot-timeout=120s -n user -n tap:tap0 -- sh script </dev/null >console 2>log || status=$?
+    kill "${helpers[@]}"
+    expect_claims 5
+    [[ $(head -n 1 resolv.conf) == *127.0.0.53 ]] || fail "the guest wrote to the host's resolv.conf"
+}
+
 a_kernel_without_virtiofs_is_123() {
     pull_kernel
     sed -i '/virtiofs/d' cache/hutch/kernels/*/lib/modules/*/modules.*
