@@ -127,6 +127,27 @@ END
     expect_console '^read the disk'
 }
 
+# Of an Arm CPU, KVM gives some parts only if asked.
+a_cpu_has_the_parts_of_the_hosts_unless_denied() {
+    only_on aarch64
+    local part
+    guest <<'END'
+echo "parts:$(sed -n 's/^Features[^:]*://p' /proc/cpuinfo | head -n 1) "
+dmesg | sed -n 's/.*\(using stolen time\|armv8_pmuv3 PMU\).*/kernel: \1/p'
+END
+    launch
+    expect_status 0
+    for part in sve sve2 paca pacg; do
+        ! grep -qw "$part" /proc/cpuinfo || expect_console "^parts: .* $part "
+    done
+    expect_console '^kernel: using stolen time'
+    expect_console '^kernel: armv8_pmuv3 PMU'
+    launch --cpu=host,-sve,-pauth,-pmu
+    expect_status 0
+    expect_console '^parts: fp '
+    ! grep -aE '^parts:.* (sve2?|pac[ag]) |^kernel: armv8_pmuv3' console || fail "it has what it was denied"
+}
+
 the_default_transport_is_that_of_the_interrupt_controller() {
     only_on aarch64
     local controller place=pci
