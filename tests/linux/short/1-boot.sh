@@ -150,12 +150,11 @@ END
 
 the_default_transport_is_that_of_the_interrupt_controller() {
     only_on aarch64
-    local controller place=pci
-    controller=$(grep -o -m 1 'GICv[23]' /proc/interrupts)
-    [[ $controller != GICv2 ]] || place=platform # it takes no messages
+    local controller=GICv3 place=pci
+    grep -q GICv3 /proc/interrupts || controller=GICv2 place=platform # it takes no messages
     truncate -s 8M disk.img
     guest <<'END'
-echo "controller: $(grep -o -m 1 'GICv[23]' /proc/interrupts)"
+echo "controller: $(grep -q GICv3 /proc/interrupts && echo GICv3 || echo GICv2)"
 for dev in /sys/bus/virtio/devices/*; do
     echo "device: $(readlink -f "$dev" | grep -oE 'pci|platform' | head -n 1)"
 done
