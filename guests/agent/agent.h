@@ -24,7 +24,7 @@ void machine_say(const char *const *parts);
 
 /* --- job.c --- */
 
-enum { JOB_STRINGS_MAX = 8192 };
+enum { JOB_STRINGS_MAX = 262144 };
 
 struct failure {
     uint32_t status; /* as in struct agent_failed */

@@ -99,6 +99,19 @@ static long try_exec(const char *path, struct job *job)
     return err == -ENOENT ? -ENOEXEC : err;
 }
 
+/* What the kernel does not tell apart, and people do. */
+static long explain(const char *path, long err)
+{
+    int folder = err == -EACCES ? (int)sys_open(path, O_PATH | O_DIRECTORY) : -1;
+
+    if (err == -ENOENT && SYS(faccessat, SYS_AT_FDCWD, path, 0) == 0)
+        return -ELIBACC;
+    if (folder < 0)
+        return err;
+    sys_close(&folder);
+    return -EISDIR;
+}
+
 static const char *find_path(const struct job *job)
 {
     for (uint32_t i = 0; i < job->env_count; i++) {
@@ -120,7 +133,7 @@ static long exec(struct job *job)
     long err = -ENOENT;
 
     if (has_slash(name) || !*name)
-        return *name ? try_exec(name, job) : -ENOENT;
+        return *name ? explain(name, try_exec(name, job)) : -ENOENT;
     for (;;) {
         size_t len = 0;
 
@@ -129,7 +142,7 @@ static long exec(struct job *job)
         path[len] = '\0';
         text_join(path + len, sizeof(path) - len,
                   (const char *const[]){ len ? "/" : "", name, NULL });
-        long now = try_exec(path, job);
+        long now = explain(path, try_exec(path, job));
         if (now != -ENOENT && now != -ENOTDIR && err == -ENOENT)
             err = now;
         if (!*at)

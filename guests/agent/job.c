@@ -39,6 +39,10 @@ static const char *error_text(long err, char *digits)
         return "busy";
     case ENOTDIR:
         return "not a directory";
+    case EISDIR:
+        return "is a directory";
+    case ELIBACC:
+        return "the interpreter or loader that it needs is not there";
     case ENOMEM:
         return "out of memory";
     case ENOEXEC:

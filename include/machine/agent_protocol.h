@@ -34,7 +34,8 @@
 enum {
     AGENT_VERSION = 3,
     AGENT_PAYLOAD_MAX = 32760,  /* with its header 32 KiB, what a port takes at once */
-    AGENT_JOB_MAX = 1 << 20,    /* bytes of all records together */
+    AGENT_JOB_MAX = 4 << 20,    /* bytes of all records together: more than a program of ours
+                                 * can have been started with, by default */
     AGENT_CREDIT_MAX = 1 << 20, /* that a stream may have left */
     AGENT_RELEASE_MAX = 64,     /* of the kernel, in HELLO */
     AGENT_TEXT_MAX = 512,       /* of FAILED and EVENT, without a NUL */

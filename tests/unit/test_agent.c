@@ -691,14 +691,52 @@ static void the_agent_tells_what_it_cannot_find(void **state)
                         "'hutch-has-no-such-program': no such file or directory");
 }
 
+static void expect_failure(struct fixture *f, const char *command, uint32_t status, const char *why)
+{
+    char sentence[AGENT_TEXT_MAX];
+
+    agent_job_text(&f->job, AGENT_RECORD_ARG, command);
+    make_agent(f);
+    start_agent_process(f);
+    expect_end(f, AGENT_END_FAILED, status);
+    (void)snprintf(sentence, sizeof(sentence), "'%s': %s", command, why);
+    assert_string_equal(agent_result(f->agent)->text, sentence);
+}
+
 static void the_agent_tells_what_it_cannot_execute(void **state)
 {
+    expect_failure(*state, "/etc/passwd", 126, "permission denied");
+}
+
+static void the_agent_tells_a_folder_from_a_program(void **state)
+{
+    expect_failure(*state, "/usr", 126, "is a directory");
+}
+
+static void the_agent_tells_that_an_interpreter_is_missing(void **state)
+{
+    char path[] = "/tmp/hutch-agent.XXXXXX";
+    int fd = mkstemp(path);
+    assert_int_equal(fchmod(fd, 0700) || fd_write_full(fd, "#!/no/such/sh\n", 14), 0);
+    close(fd);
+
+    expect_failure(*state, path, 126, "the interpreter or loader that it needs is not there");
+    assert_int_equal(unlink(path), 0);
+}
+
+static void the_agent_passes_many_arguments(void **state)
+{
     struct fixture *f = *state;
-    agent_job_text(&f->job, AGENT_RECORD_ARG, "/etc/passwd");
+    agent_job_text(&f->job, AGENT_RECORD_ARG, "/bin/sh");
+    agent_job_text(&f->job, AGENT_RECORD_ARG, "-c");
+    agent_job_text(&f->job, AGENT_RECORD_ARG, "echo $#");
+    for (int i = 0; i < 100001; i++)
+        agent_job_text(&f->job, AGENT_RECORD_ARG, "argument");
     make_agent(f);
     start_agent_process(f);
 
-    expect_end(f, AGENT_END_FAILED, 126);
+    expect_end(f, AGENT_END_EXIT, 0);
+    expect_output(&f->out, "100000\n");
 }
 
 static void the_agent_changes_to_the_folder(void **state)
@@ -953,6 +991,9 @@ int main(void)
         TEST(the_agent_reports_a_signal),
         TEST(the_agent_tells_what_it_cannot_find),
         TEST(the_agent_tells_what_it_cannot_execute),
+        TEST(the_agent_tells_a_folder_from_a_program),
+        TEST(the_agent_tells_that_an_interpreter_is_missing),
+        TEST(the_agent_passes_many_arguments),
         TEST(the_agent_changes_to_the_folder),
         TEST(the_agent_refuses_a_folder_that_is_not_there),
         TEST(the_agent_refuses_a_user_that_nobody_knows),
