@@ -190,8 +190,10 @@ static int parse_boolean(struct parser *parser, const struct option *option, con
                          bool has_value, bool negated)
 {
     if (has_value)
-        return usage_fail(parser->error, "%s takes no value%s", label,
-                          option->flags & OPTION_HELP ? "" : "; its opposite is --no-...");
+        return option->flags & OPTION_HELP
+                   ? usage_fail(parser->error, "%s takes no value", label)
+                   : usage_fail(parser->error, "%s takes no value; its opposite is --%s%s", label,
+                                negated ? "" : "no-", option->name);
     note_seen(parser, option);
     return apply(parser, option, label, negated ? "no" : "yes");
 }

@@ -78,6 +78,11 @@ int option_set_volume(void *target, const char *value, struct usage_error *error
     if (!*path || (tag && !*tag))
         return usage_fail(error,
                           "not HOST[:GUEST|:TAG][:ro|rw][,cache=MODE], where HOST is a folder");
+    if (tag && strchr(tag, ':')) {
+        return usage_fail(error,
+                          "behind '%.*s' come ro, rw or cache=MODE, with commas, not '%.80s'",
+                          (int)strcspn(tag, ":"), tag, strchr(tag, ':') + 1);
+    }
     if (tag && tag[0] != '/' && strlen(tag) > FS_TAG_LEN) {
         return usage_fail(error, "the tag '%.80s' has more than %d bytes; choose another: HOST:TAG",
                           tag, FS_TAG_LEN);

@@ -296,7 +296,7 @@ static int check_volumes(struct config *config)
         for (size_t j = 0; volume->tag && j < i; j++) {
             if (!config->volumes[j].tag || strcmp(volume->tag, config->volumes[j].tag) != 0)
                 continue;
-            log_error("--volume=%s: the tag '%s' is given twice; choose another: HOST:TAG",
+            log_error("--volume=%s: '%s' is given twice; choose another: HOST:GUEST or HOST:TAG",
                       volume->path, volume->tag);
             return -EINVAL;
         }

@@ -185,6 +185,10 @@ static int complete_named(char **named)
             return -ENOMEM;
         free(*named);
         *named = path;
+        if (!path[1]) {
+            log_error("--hide=/: nothing would be left; --root=FOLDER shows other files");
+            return -EINVAL;
+        }
         if (access(path, F_OK) && errno == ENOENT)
             log_warn("--hide=%s: there is no such file or folder now", path);
     }

@@ -266,6 +266,46 @@ static int set_workdir(struct config *config, const char *folder)
     return 0;
 }
 
+/* The folder of the host that is at @path in the guest, or above it, and the nearest. */
+static const struct volume_config *find_folder(const struct config *config, const char *path)
+{
+    const struct volume_config *found = NULL;
+
+    for (size_t i = 0; i < config->volume_count; i++) {
+        const struct volume_config *volume = &config->volumes[i];
+        if (volume->target && path_is_beneath(path, volume->target) &&
+            (!found || strlen(volume->target) > strlen(found->target)))
+            found = volume;
+    }
+    return found;
+}
+
+/* In the layer in RAM it can be made; into the host's folders nobody writes by mistake. What is at
+ * the end of a link is the guest's to find. */
+static int check_workdir(const struct config *config)
+{
+    const struct volume_config *volume = find_folder(config, config->workdir);
+    AUTO_FREE char *path = NULL;
+    struct stat st;
+
+    if (!volume || config->root != ROOT_HOST)
+        return 0;
+    const char *rest = config->workdir + (volume->is_root ? 0 : strlen(volume->target));
+    if (asprintf(&path, "%s%s", volume->is_root ? "" : volume->path, rest) < 0) {
+        path = NULL;
+        return -ENOMEM;
+    }
+    int err = lstat(path, &st) ? -errno : 0;
+    if (err == -ENOENT && !volume->is_root)
+        log_error("--workdir=%s: there is no folder '%s' on the host; make it there first",
+                  config->workdir, path);
+    else if (err == -ENOTDIR || (!err && !S_ISDIR(st.st_mode) && !S_ISLNK(st.st_mode)))
+        log_error("--workdir=%s: '%s' on the host is not a folder", config->workdir, path);
+    else
+        return 0;
+    return -ENOTDIR;
+}
+
 static int plan_folders(struct config *config, const struct homes *homes, const char *folder)
 {
     int err = add_root(config);
@@ -278,7 +318,9 @@ static int plan_folders(struct config *config, const struct homes *homes, const 
         err = add_working_folder(config, homes, folder);
     if (!err)
         err = add_program_folder(config);
-    return err ? err : set_workdir(config, folder);
+    if (!err)
+        err = set_workdir(config, folder);
+    return err ? err : check_workdir(config);
 }
 
 /* --- all of it --- */
@@ -306,8 +348,10 @@ static int plan_system(struct config *config, const struct homes *homes)
 
     if (config->root != ROOT_HOST && config->root != ROOT_FOLDER)
         return set_workdir(config, "/");
-    if (!folder || folder[0] != '/')
-        return folder ? -ENOENT : -errno;
+    if (!folder || folder[0] != '/') {
+        log_error("the folder in which you are is not there any more: cd to another one");
+        return -ENOENT;
+    }
     return plan_folders(config, homes, folder);
 }
 
@@ -321,7 +365,7 @@ static int plan_files(struct config *config)
     if (!err)
         err = plan_system(config, &homes);
     homes_fini(&homes);
-    return err ? log_errno(err, "the guest's folders") : 0;
+    return err == -ENOMEM ? log_errno(err, "the guest's folders") : err;
 }
 
 int root_plan(struct config *config)
