@@ -99,7 +99,7 @@ _copy_package() { # PACKAGE
     cp "$1/$modules"/modules.* "package/$modules/"
     (cd "$1/$modules" &&
         cp -r --parents kernel/fs/{ext4,jbd2,mbcache.*,xfs,btrfs,f2fs,erofs,squashfs} kernel/lib \
-            kernel/crypto kernel/arch/*/crypto kernel/drivers/virtio kernel/drivers/block/virtio_blk.* \
+            kernel/crypto kernel/arch kernel/drivers/virtio kernel/drivers/block/virtio_blk.* \
             kernel/drivers/char/virtio_console.* "$here/package/$modules/")
 }
 
