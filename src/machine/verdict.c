@@ -87,7 +87,8 @@ static void find_reason(const struct verdict_facts *facts, enum outcome_kind mac
                        (uintmax_t)facts->boot_timeout_ms);
         if (facts->console_is_kept && facts->console->head == 0)
             (void)snprintf(search.text, sizeof(search.text),
-                           "its console says nothing; -a loglevel=7 makes the kernel tell more");
+                           "its console says nothing; -a loglevel=7 makes the kernel tell more, "
+                           "and hutch doctor whether KVM can run one here");
         say(outcome, sentence, search.text);
         break;
     case OUTCOME_GUEST_DOWN:

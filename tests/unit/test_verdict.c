@@ -165,7 +165,7 @@ static const struct {
     { OUTCOME_BOOT_FAILURE, "noise\n", "the guest did not start the command within 5 ms" },
     { OUTCOME_BOOT_FAILURE, "",
       "the guest did not start the command within 5 ms: its console says nothing; -a loglevel=7 "
-      "makes the kernel tell more" },
+      "makes the kernel tell more, and hutch doctor whether KVM can run one here" },
     { OUTCOME_PANIC, "[ 1.0] Kernel panic - not syncing: sysrq triggered crash\n",
       "the guest's kernel panicked: sysrq triggered crash" },
     { OUTCOME_PANIC, "[ 1.0] Kernel panic - not syncing: VFS: Unable to mount root fs on x\n",
