@@ -14,8 +14,8 @@
 #include "mem/guest_mem.h"
 
 enum {
-    VIRTQUEUE_MAX_SIZE = 256,     /* descriptors in a ring */
-    VIRTQUEUE_MAX_SEGMENTS = 130, /* buffers in one chain, with indirect ones */
+    VIRTQUEUE_MAX_SIZE = 512,     /* descriptors in a ring */
+    VIRTQUEUE_MAX_SEGMENTS = 262, /* buffers in one chain, with indirect ones */
 };
 
 /* What the guest set up, and how far both sides are: all that a snapshot keeps. */

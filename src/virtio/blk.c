@@ -57,7 +57,7 @@ struct blk_request {
     uint16_t head, queue;
     uint16_t range_count, next_range;
     union {
-        struct iovec data[VIRTQUEUE_MAX_SEGMENTS];
+        struct iovec data[SEG_MAX];
         struct virtio_blk_discard_write_zeroes ranges[RANGES_MAX];
     };
 };
@@ -267,6 +267,8 @@ static int start_transfer(struct blk *blk, struct blk_request *request, enum blo
         return VIRTIO_BLK_S_IOERR;
     if (len == 0)
         return VIRTIO_BLK_S_OK;
+    if (count > SEG_MAX)
+        return VIRTIO_BLK_S_IOERR;
     memcpy(request->data, data, count * sizeof(data[0]));
     request->io.offset = sector * SECTOR_SIZE;
     request->io.len = len;

@@ -37,13 +37,13 @@
 #include "host/thread.h"
 
 enum {
-    QUEUE_SIZE = 128,       /* a message of FS_DATA_PAGES fits */
+    QUEUE_SIZE = 512,       /* Linux sends no message that would not fit it without indirection */
     REQUEST_QUEUE = 1,      /* the first one; 0 is of high priority */
     SPARE_WORKERS = 2,      /* beside one for each queue */
     STACK_SIZE = 256 * 1024 /* bytes */
 };
 static_assert(FS_MAX_QUEUES + REQUEST_QUEUE <= VIRTIO_DEV_MAX_QUEUES, "they fit a device");
-static_assert(FS_DATA_PAGES + 4 <= QUEUE_SIZE && (int)QUEUE_SIZE <= (int)VIRTQUEUE_MAX_SEGMENTS,
+static_assert(FS_DATA_PAGES + 4 <= QUEUE_SIZE && FS_DATA_PAGES + 4 <= VIRTQUEUE_MAX_SEGMENTS,
               "a message of the most pages fits a chain, with headers and arguments");
 static_assert(sizeof(((struct virtio_fs_config *)0)->tag) == FS_TAG_LEN, "as Linux has it");
 

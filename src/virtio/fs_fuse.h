@@ -15,7 +15,7 @@
 enum {
     FS_ARGS_MAX = 80 * 1024,  /* of a message, but for the data of a write: an xattr has 64 KiB */
     FS_REPLY_MAX = 80 * 1024, /* but for the data of a read */
-    FS_DATA_PAGES = 124,      /* of 4 KiB in a message: with 4 headers they fit VIRTQUEUE_MAX_... */
+    FS_DATA_PAGES = 256,      /* in a message: Linux sends no more unless root asks it to */
 };
 
 /* What a guest's mount agreed on; any thread. */

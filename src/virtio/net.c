@@ -358,7 +358,7 @@ static int init_device(struct net *net, const struct net_params *params)
         .config_size = offsetof(struct virtio_net_config, speed),
         .device_features = device_features(params),
         .queue_count = 2 * net->pair_count + 1,
-        .queue_size = VIRTQUEUE_MAX_SIZE,
+        .queue_size = NET_QUEUE_SIZE,
         .ops = &net_ops,
         .mem = params->mem,
         .loop = params->loop,

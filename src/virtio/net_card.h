@@ -9,7 +9,8 @@
 
 enum {
     NET_HEADER_LEN = sizeof(struct virtio_net_hdr_v1),
-    NET_RX_SEGMENTS = 4 * VIRTQUEUE_MAX_SEGMENTS,
+    NET_QUEUE_SIZE = 256,
+    NET_RX_SEGMENTS = 2 * VIRTQUEUE_MAX_SEGMENTS, /* readv() takes 1024 */
 };
 
 #define NET_FEATURE(bit) (UINT64_C(1) << (bit))
@@ -23,7 +24,7 @@ struct net_rx {
         uint16_t head;
         uint16_t segment_count;
         uint32_t bytes;
-    } chains[VIRTQUEUE_MAX_SIZE];
+    } chains[NET_QUEUE_SIZE];
     unsigned chain_count;
     struct iovec segments[NET_RX_SEGMENTS + 1]; /* one more for the spill */
     unsigned segment_count;

@@ -71,7 +71,7 @@ void net_rx_put_back(struct net_rx *rx)
 
 static bool has_room(const struct net_rx *rx)
 {
-    return rx->chain_count < VIRTQUEUE_MAX_SIZE &&
+    return rx->chain_count < NET_QUEUE_SIZE &&
            rx->segment_count + VIRTQUEUE_MAX_SEGMENTS <= NET_RX_SEGMENTS;
 }
 
@@ -125,7 +125,7 @@ static void drop_chains(struct net_rx *rx, unsigned count)
 static void deliver(struct net_rx *rx, size_t len)
 {
     const uint8_t no_flags = 0;
-    struct virtqueue_used used[VIRTQUEUE_MAX_SIZE];
+    struct virtqueue_used used[NET_QUEUE_SIZE];
     unsigned count = 0;
     size_t left = len;
 

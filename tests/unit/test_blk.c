@@ -24,8 +24,8 @@
 
 enum {
     SECTORS = 2048,
-    NO_STATUS = 0xee, /* what a status byte holds before the device writes it */
-    MAX_BUFFERS = VIRTQUEUE_MAX_SEGMENTS,
+    NO_STATUS = 0xee,      /* what a status byte holds before the device writes it */
+    MAX_BUFFERS = 126 + 2, /* of data, as seg_max says, with header and status */
     MAX_HELD = 512,
 };
 
@@ -491,10 +491,10 @@ static void data_and_status_may_share_a_buffer(void **state)
     disk_close(&disk);
 }
 
-static void data_may_come_in_as_many_buffers_as_a_chain_holds(void **state)
+static void data_may_come_in_as_many_buffers_as_seg_max_says(void **state)
 {
     struct driver_buffer buffers[MAX_BUFFERS];
-    const unsigned segments = MAX_BUFFERS - 2, len = 32; /* 8 sectors in all */
+    const unsigned segments = MAX_BUFFERS - 2, len = 256; /* 63 sectors in all */
     struct disk disk;
     (void)state;
     disk_open_file(&disk, false);
@@ -509,11 +509,28 @@ static void data_may_come_in_as_many_buffers_as_a_chain_holds(void **state)
 
     const uint8_t *bytes = driver_at(&disk.driver, data, (size_t)segments * len);
     assert_int_equal(bytes[(size_t)(segments - 1) * len], sector_fill(20));
-    assert_int_equal(bytes[0], sector_fill(27));
+    assert_int_equal(bytes[0], sector_fill(82));
     disk_close(&disk);
 }
 
 /* Header, data and status in the same bytes: senseless, and harmless. */
+static void more_buffers_than_seg_max_are_an_error(void **state)
+{
+    struct driver_buffer buffers[MAX_BUFFERS + 1];
+    struct disk disk;
+    (void)state;
+    disk_open_file(&disk, false);
+    gpa_t data = driver_alloc(&disk.driver, SECTOR_SIZE);
+    buffers[0] = (struct driver_buffer){ put_header(&disk, VIRTIO_BLK_T_IN, 20), 16, false };
+    for (unsigned i = 1; i < MAX_BUFFERS; i++)
+        buffers[i] =
+            (struct driver_buffer){ data, i == 1 ? SECTOR_SIZE - (MAX_BUFFERS - 2) : 1, true };
+    buffers[MAX_BUFFERS] = (struct driver_buffer){ disk.status_gpa, 1, true };
+
+    assert_int_equal(disk_do_buffers(&disk, buffers, MAX_BUFFERS + 1), VIRTIO_BLK_S_IOERR);
+    disk_close(&disk);
+}
+
 static void buffers_may_overlap(void **state)
 {
     struct disk disk;
@@ -1038,7 +1055,8 @@ int main(void)
         cmocka_unit_test(the_header_may_come_in_single_bytes),
         cmocka_unit_test(header_and_data_may_share_a_buffer),
         cmocka_unit_test(data_and_status_may_share_a_buffer),
-        cmocka_unit_test(data_may_come_in_as_many_buffers_as_a_chain_holds),
+        cmocka_unit_test(data_may_come_in_as_many_buffers_as_seg_max_says),
+        cmocka_unit_test(more_buffers_than_seg_max_are_an_error),
         cmocka_unit_test(buffers_may_overlap),
         cmocka_unit_test(a_chain_without_a_status_byte_breaks_the_device),
         cmocka_unit_test(a_short_header_is_an_error),

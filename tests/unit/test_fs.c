@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/fuse.h>
 #include <linux/virtio_fs.h>
 #include <linux/virtio_ids.h>
@@ -145,6 +146,56 @@ static void messages_are_answered_on_each_queue(void **state)
     assert_int_equal(st.st_mode, S_IFDIR | 0777); /* whatever our own umask */
 }
 
+/* As Linux writes a MiB: headers, and page by page what was in its cache. */
+static void a_message_of_a_mebibyte_is_taken(void **state)
+{
+    enum { PAGES = 256, PAGE = 4096 };
+    struct fixture *f = *state;
+    struct driver_buffer buffers[PAGES + 2];
+    struct fuse_create_in create = { .flags = O_RDWR, .mode = S_IFREG | 0600 };
+    uint8_t arg[sizeof(create) + 5],
+        head[sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in)];
+    const uint8_t *reply = driver_at(&f->driver, f->reply, REPLY_LEN);
+    struct fuse_entry_out entry;
+    struct fuse_open_out opened;
+
+    memcpy(arg, &create, sizeof(create));
+    memcpy(arg + sizeof(create), "file", 5);
+    assert_int_equal(mount_folder(f), 0);
+    assert_int_equal(send_message(f, REQUESTS, FUSE_CREATE, arg, sizeof(arg)), 0);
+    memcpy(&entry, reply + sizeof(struct fuse_out_header), sizeof(entry));
+    memcpy(&opened, reply + sizeof(struct fuse_out_header) + sizeof(entry), sizeof(opened));
+
+    const struct fuse_in_header header = { .len = sizeof(head) + PAGES * PAGE,
+                                           .opcode = FUSE_WRITE,
+                                           .nodeid = entry.nodeid };
+    const struct fuse_write_in write_in = { .fh = opened.fh, .size = PAGES * PAGE };
+    memcpy(head, &header, sizeof(header));
+    memcpy(head + sizeof(header), &write_in, sizeof(write_in));
+    buffers[0] =
+        (struct driver_buffer){ driver_put(&f->driver, head, sizeof(head)), sizeof(head), false };
+    for (unsigned i = 0; i < PAGES; i++) /* from back to front */
+        buffers[PAGES - i] = (struct driver_buffer){ driver_alloc(&f->driver, PAGE), PAGE, false };
+    memcpy(driver_at(&f->driver, buffers[PAGES].gpa + PAGE - 3, 3), "end", 3);
+    buffers[PAGES + 1] = (struct driver_buffer){ f->reply, REPLY_LEN, true };
+    driver_add(&f->driver.queues[REQUESTS], buffers, PAGES + 2);
+    driver_kick(&f->driver.queues[REQUESTS]);
+    driver_wait_used(&f->driver.queues[REQUESTS], NULL, NULL);
+
+    struct fuse_write_out out;
+    memcpy(&out, reply + sizeof(struct fuse_out_header), sizeof(out));
+    assert_int_equal(((const struct fuse_out_header *)(const void *)reply)->error, 0);
+    assert_int_equal(out.size, PAGES * PAGE);
+    char path[PATH_MAX + 8], last[4] = "";
+    (void)snprintf(path, sizeof(path), "%s/file", f->path);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, PAGES * PAGE - 3, SEEK_SET), 0);
+    assert_int_equal(fread(last, 1, sizeof(last), file), 3);
+    (void)fclose(file);
+    assert_string_equal(last, "end");
+}
+
 /* What may take long makes its thread leave the queue to another one. */
 static void what_may_take_long_and_what_does_not_are_answered_in_turns(void **state)
 {
@@ -263,6 +314,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         FS_TEST(tells_its_tag_and_queues),
         FS_TEST(messages_are_answered_on_each_queue),
+        FS_TEST(a_message_of_a_mebibyte_is_taken),
         FS_TEST(what_may_take_long_and_what_does_not_are_answered_in_turns),
         FS_TEST(what_wants_no_answer_comes_back_empty),
         FS_TEST(a_header_that_is_cut_off_comes_back_empty),
