@@ -40,20 +40,19 @@ enum {
     QUEUE_SIZE = 512,       /* Linux sends no message that would not fit it without indirection */
     REQUEST_QUEUE = 1,      /* the first one; 0 is of high priority */
     SPARE_WORKERS = 2,      /* beside one for each queue */
-    STACK_SIZE = 256 * 1024 /* bytes */
+    STACK_SIZE = 384 * 1024 /* bytes, for a struct job and what serves it */
 };
 static_assert(FS_MAX_QUEUES + REQUEST_QUEUE <= VIRTIO_DEV_MAX_QUEUES, "they fit a device");
 static_assert(FS_DATA_PAGES + 4 <= QUEUE_SIZE && FS_DATA_PAGES + 4 <= VIRTQUEUE_MAX_SEGMENTS,
               "a message of the most pages fits a chain, with headers and arguments");
 static_assert(sizeof(((struct virtio_fs_config *)0)->tag) == FS_TAG_LEN, "as Linux has it");
 
-struct fs_worker {
-    struct fs *fs;
-    pthread_t thread;
-    bool is_started;
+/* On the thread's stack, as of memory that was never needed nothing is taken there. */
+struct job {
     struct virtqueue_chain chain;
     struct fs_call call;
 };
+static_assert(sizeof(struct job) <= STACK_SIZE / 2, "there is room for what serves it");
 
 struct fs {
     struct virtio_dev vdev;
@@ -64,8 +63,8 @@ struct fs {
     bool has_left; /* the driver is gone; its mount is to be forgotten */
     bool is_led[FS_MAX_QUEUES + REQUEST_QUEUE];
     pthread_cond_t queue_left; /* some queue is led by nobody, or is_stopping */
-    unsigned worker_count;
-    struct fs_worker *workers[FS_MAX_QUEUES + REQUEST_QUEUE + SPARE_WORKERS];
+    unsigned thread_count;
+    pthread_t threads[FS_MAX_QUEUES + REQUEST_QUEUE + SPARE_WORKERS];
 };
 
 static struct fs *to_fs(struct virtio_dev *vdev)
@@ -91,17 +90,17 @@ static void leave_queue(struct fs *fs, unsigned index)
 }
 
 /* Whether it still leads the queue. */
-static bool serve_chain(struct fs *fs, struct fs_worker *worker, unsigned index)
+static bool serve_chain(struct fs *fs, struct job *job, unsigned index)
 {
     struct virtio_dev *vdev = &fs->vdev;
-    uint16_t head = worker->chain.head;
-    bool leads = !fs_fuse_may_wait(&worker->chain);
+    uint16_t head = job->chain.head;
+    bool leads = !fs_fuse_may_wait(&job->chain);
 
     if (!leads)
         leave_queue(fs, index);
     virtio_dev_begin_request(vdev);
     pthread_mutex_unlock(&vdev->lock);
-    uint32_t written = fs_fuse_serve(&fs->fuse, &worker->call, &worker->chain);
+    uint32_t written = fs_fuse_serve(&fs->fuse, &job->call, &job->chain);
     pthread_mutex_lock(&vdev->lock);
     if (virtio_dev_is_running(vdev)) {
         virtio_dev_push(vdev, index, head, written);
@@ -113,14 +112,14 @@ static bool serve_chain(struct fs *fs, struct fs_worker *worker, unsigned index)
 }
 
 /* Until it left the queue, or all ends. */
-static void lead_queue(struct fs *fs, struct fs_worker *worker, unsigned index)
+static void lead_queue(struct fs *fs, struct job *job, unsigned index)
 {
     struct virtio_dev *vdev = &fs->vdev;
 
     fs->is_led[index] = true;
     while (!fs->is_stopping) {
-        if (virtio_dev_pop(vdev, index, &worker->chain)) {
-            if (!serve_chain(fs, worker, index))
+        if (virtio_dev_pop(vdev, index, &job->chain)) {
+            if (!serve_chain(fs, job, index))
                 return;
         } else {
             pthread_mutex_unlock(&vdev->lock);
@@ -150,9 +149,9 @@ static void take_own_umask(const struct fs *fs)
 
 static void *work(void *ctx)
 {
-    struct fs_worker *worker = ctx;
-    struct fs *fs = worker->fs;
+    struct fs *fs = ctx;
     struct virtio_dev *vdev = &fs->vdev;
+    struct job job;
 
     take_own_umask(fs);
     pthread_mutex_lock(&vdev->lock);
@@ -160,20 +159,12 @@ static void *work(void *ctx)
         unsigned index = find_queue(fs);
 
         if (index < vdev->queue_count)
-            lead_queue(fs, worker, index);
+            lead_queue(fs, &job, index);
         else
             pthread_cond_wait(&fs->queue_left, &vdev->lock);
     }
     pthread_mutex_unlock(&vdev->lock);
     return NULL;
-}
-
-static int start_worker(struct fs_worker *worker)
-{
-    int err = thread_start(&worker->thread, STACK_SIZE, work, worker);
-
-    worker->is_started = !err;
-    return err;
 }
 
 static void stop_workers(struct fs *fs)
@@ -184,11 +175,8 @@ static void stop_workers(struct fs *fs)
     for (unsigned i = 0; i < fs->vdev.queue_count; i++)
         virtio_dev_notify(&fs->vdev, i);
     pthread_mutex_unlock(&fs->vdev.lock);
-    for (unsigned i = 0; i < fs->worker_count; i++) {
-        if (fs->workers[i]->is_started)
-            pthread_join(fs->workers[i]->thread, NULL);
-        free(fs->workers[i]);
-    }
+    while (fs->thread_count > 0)
+        pthread_join(fs->threads[--fs->thread_count], NULL);
     pthread_cond_destroy(&fs->queue_left);
 }
 
@@ -203,15 +191,15 @@ static void fs_config_read(struct virtio_dev *vdev, uint32_t offset, void *data,
 static int fs_activate(struct virtio_dev *vdev)
 {
     struct fs *fs = to_fs(vdev);
-    int err = 0;
 
-    for (unsigned i = 0; !err && i < fs->worker_count; i++) {
-        if (!fs->workers[i]->is_started)
-            err = start_worker(fs->workers[i]);
+    while (fs->thread_count < vdev->queue_count + SPARE_WORKERS) {
+        int err = thread_start(&fs->threads[fs->thread_count], STACK_SIZE, work, fs);
+
+        if (err)
+            return log_errno(err, "%s: a thread", vdev->name);
+        fs->thread_count++;
     }
-    if (err)
-        log_error("%s: a thread: %s", vdev->name, strerror(-err));
-    return err;
+    return 0;
 }
 
 static void fs_reset(struct virtio_dev *vdev)
@@ -246,19 +234,6 @@ static const struct virtio_dev_ops fs_ops = {
     .destroy = fs_destroy,
 };
 
-static int make_workers(struct fs *fs, unsigned count)
-{
-    for (; fs->worker_count < count; fs->worker_count++) {
-        struct fs_worker *worker = calloc(1, sizeof(*worker));
-
-        if (!worker)
-            return -ENOMEM;
-        worker->fs = fs;
-        fs->workers[fs->worker_count] = worker;
-    }
-    return 0;
-}
-
 int fs_create(const struct fs_params *params, struct virtio_dev **ret)
 {
     const struct virtio_dev_params vdev_params = {
@@ -280,8 +255,6 @@ int fs_create(const struct fs_params *params, struct virtio_dev **ret)
     memcpy(fs->config.tag, params->tag, strnlen(params->tag, FS_TAG_LEN));
     int err = virtio_dev_init(&fs->vdev, &vdev_params);
 
-    if (!err)
-        err = make_workers(fs, vdev_params.queue_count + SPARE_WORKERS);
     if (err) {
         fs_destroy(&fs->vdev);
         return err;
