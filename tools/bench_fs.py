@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The figures `command` and `fs` of tools/bench: COMMANDs among the host's own files, beside QEMU
+with virtiofsd, which is how others do it.
+
+Both guests have the same kernel, and the lab's files as their root, read-only under a layer in RAM,
+and in it a folder of the lab's RAM to work in. For hutch that is `hutch run` without an option; for
+QEMU an initial RAM disk mounts the same. What is measured is done in the lab itself before, so that
+the programs are in its memory."""
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+
+FOLDERS, FILES_EACH, LARGE, LARGE_MIB = 100, 100, 4, 32
+VIRTIOFSD = "/usr/lib/qemu/virtiofsd"
+WORK = pathlib.Path("/tmp/bench/work/folder")
+KERNELS = pathlib.Path("/tmp/bench/cache/hutch/kernels/linux-image_1")
+
+# Each phase is a line `NAME: COMMAND` of the job; the guest says when it begins and ends.
+PHASES = f"""\
+git_status_of_{FOLDERS * FILES_EACH}_files: git -C tree status --short
+git_status_again: git -C tree status --short
+tar_of_{LARGE * LARGE_MIB}_mib: tar -cf - large | cat
+write_of_128_mib: dd if=/dev/zero of=new bs=1M count=128 conv=fsync
+make_and_remove_300: mkdir made && cd made && seq 300 | xargs touch && rm -r ../made
+ninja_of_{{objects}}_objects: ninja -C src/build $(cat src/objects)
+"""
+
+# What `hutch run` does by itself. The modules are those of mkinitrd, and overlay.
+QEMU_SCRIPT = f"""\
+insmod /overlay.ko
+mkdir /lower /ram /new
+mount -t virtiofs root /lower && mount -t tmpfs ram /ram && mkdir /ram/upper /ram/work
+mount -t overlay -o lowerdir=/lower,upperdir=/ram/upper,workdir=/ram/work root /new
+for place in dev proc sys; do mount -o bind /$place /new/$place; done
+mount -t tmpfs tmp /new/tmp && mkdir -p /new{WORK} && mount -t virtiofs work /new{WORK}
+chroot /new /bin/sh -c 'cd {WORK} && . ./job'
+"""
+
+
+# --- on the build machine ---
+
+
+def phases_script(objects):
+    lines = ["export HOME=/tmp GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory",
+             "export GIT_CONFIG_VALUE_0='*'"]
+    for line in PHASES.format(objects=objects).splitlines():
+        name, command = line.split(": ", 1)
+        lines.append(f"echo begin {name}; ({command}) >/dev/null 2>/tmp/words || cat /tmp/words; "
+                     f"echo end {name}")
+    return "\n".join(lines) + "\n"
+
+
+def run(*words):
+    subprocess.run([str(word) for word in words], check=True, stdout=subprocess.DEVNULL)
+
+
+def add_kernel(folder, kernel_dir):
+    """What `hutch kernel pull` would have of it, as far as a COMMAND needs that."""
+    modules = next((kernel_dir / "lib/modules").iterdir()).relative_to(kernel_dir)
+    wanted = [f"{modules}/kernel/{name}" for name in
+              ("drivers/virtio", "drivers/char/virtio_console.ko", "drivers/block/virtio_blk.ko",
+               "drivers/char/hw_random/virtio-rng.ko", "fs/fuse", "fs/overlayfs")]
+    indices = [path.relative_to(kernel_dir) for path in (kernel_dir / modules).glob("modules.*")]
+    run("tar", "-C", kernel_dir, "-cf", folder / "pulled.tar", "boot", *indices, *wanted)
+    overlay = kernel_dir / modules / "kernel/fs/overlayfs/overlay.ko"
+    (folder / "overlay.ko").write_bytes(overlay.read_bytes())
+
+
+def add_tree(folder):
+    """A git repository, as an archive: what takes seconds here would take minutes in the lab."""
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        tree = pathlib.Path(name) / "tree"
+        for i in range(FOLDERS):
+            place = tree / f"folder-{i:03}"
+            place.mkdir(parents=True)
+            for j in range(FILES_EACH):
+                (place / f"file-{j:02}").write_text(f"{i} {j}\n" * 20)
+        git = ["git", "-C", tree, "-c", "user.name=b", "-c", "user.email=b@b", "-c", "gc.auto=0"]
+        for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "all"], ["gc", "-q"]):
+            run(*git, *words)
+        run("tar", "-C", name, "-cf", folder / "tree.tar", "tree")
+
+
+def add_sources(folder, top):
+    """hutch's own, set up, and the objects to make: three, as the lab takes long for each."""
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        source = pathlib.Path(name) / "src"
+        source.mkdir()
+        subprocess.run(f"git -C {shlex.quote(str(top))} archive HEAD | tar -C {source} -x",
+                       shell=True, check=True)
+        run("meson", "setup", source / "build", source)
+        targets = subprocess.run(["ninja", "-C", source / "build", "-t", "targets", "all"],
+                                 check=True, stdout=subprocess.PIPE, text=True).stdout
+        objects = re.findall(r"^(\S*src_virtio_fs_(?:handle|table|share)\.c\.o):", targets,
+                             re.MULTILINE)
+        (source / "objects").write_text(" ".join(objects))
+        run("tar", "-C", name, "-cf", folder / "src.tar", "src")
+        return len(objects)
+
+
+def add_files(folder, kernel_dir, top, figure):
+    add_kernel(folder, kernel_dir)
+    if figure == "command":
+        (folder / "job").write_text("true\n")
+        return
+    add_tree(folder)
+    (folder / "job").write_text(phases_script(add_sources(folder, top)))
+
+
+# --- in the lab ---
+
+
+def unpack(files):
+    """Moves what add_files() made to where it is used."""
+    WORK.mkdir(parents=True)
+    KERNELS.mkdir(parents=True)
+    run("tar", "-C", KERNELS, "--warning=no-timestamp", "-xf", files / "pulled.tar")
+    (files / "job").rename(WORK / "job")
+    if not (files / "tree.tar").exists():
+        return
+    # As new as the lab's clock is: git reads what is newer than its index again and again.
+    run("tar", "-C", WORK, "-xmf", files / "tree.tar")
+    run("tar", "-C", WORK, "--warning=no-timestamp", "-xf", files / "src.tar")
+    for archive in ("tree.tar", "src.tar"):
+        (files / archive).unlink()
+    (WORK / "large").mkdir()
+    block = bytes(range(256)) * 4096
+    for i in range(LARGE):
+        (WORK / "large" / str(i)).write_bytes(block * LARGE_MIB)
+
+
+def clean():
+    (WORK / "new").unlink(missing_ok=True)
+    if (WORK / "src").exists():
+        run("ninja", "-C", WORK / "src/build", "-t", "clean")
+
+
+def hutch_command(program, *options):
+    return ["env", "-C", WORK, "XDG_CACHE_HOME=" + str(KERNELS.parents[2]), program, "run",
+            "--boot-timeout=300s", *options, "--", "sh", "job"]
+
+
+def with_virtiofsd(qemu):
+    """A command for the shell: both servers, and QEMU when they are ready."""
+    sockets = {"root": ("/tmp/bench/root.sock", "/"), "work": ("/tmp/bench/work.sock", str(WORK))}
+    lines, options = [], ["-object", "memory-backend-memfd,id=ram,size=1G,share=on", "-machine",
+                          "memory-backend=ram", "-m", "1G"]
+    for tag, (socket, folder) in sockets.items():
+        lines.append(f"rm -f {socket}; {VIRTIOFSD} --socket-path={socket} -o source={folder} "
+                     f"-o cache=auto,sandbox=chroot 2>/tmp/bench/{tag}.log &")
+        options += ["-chardev", f"socket,id={tag},path={socket}",
+                    "-device", f"vhost-user-fs-device,chardev={tag},tag={tag}"]
+    for socket, _ in sockets.values():
+        lines.append(f"while ! [ -S {socket} ]; do sleep 0.01; done")
+    lines.append(shlex.join([*qemu, *options]))
+    return ["sh", "-c", "\n".join(lines)]
+
+
+def is_words(line):
+    """Whether it is more than the kernel on a serial console has to say."""
+    return line.strip() and not re.match(r"\[ *\d+\.\d+\]", line)
+
+
+def seconds_of(command):
+    """Runs a guest; returns the seconds of its phases."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True, errors="replace")
+    begun, phases, other = 0, {}, []
+    for line in process.stdout:
+        if re.search(r"begin \w+", line):
+            begun = time.monotonic()
+        elif found := re.search(r"end (\w+)", line):
+            phases[found.group(1)] = round(time.monotonic() - begun, 3)
+            print(f"bench: {found.group(1)} {phases[found.group(1)]}", file=sys.stderr, flush=True)
+        elif is_words(line):
+            other.append(line)
+    if process.wait() or other or len(phases) != len(PHASES.splitlines()):
+        print(*other, sep="", file=sys.stderr, flush=True)
+        raise RuntimeError(f"status {process.returncode}, after {phases}")
+    return phases
+
+
+def launch_to_end(command):
+    """Seconds until a guest's job is done."""
+    begin = time.monotonic()
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, errors="replace")
+    if done.returncode or any(is_words(line) for line in done.stdout.splitlines()):
+        raise RuntimeError(f"{command}: status {done.returncode}: {done.stdout[-800:]}")
+    return time.monotonic() - begin
+
+
+def has_virtiofsd():
+    return pathlib.Path(VIRTIOFSD).exists()
+
+
+def inside_command(files, microvm, beyond_ram_kib):
+    """microvm: the command of a plain guest of QEMU's."""
+    unpack(files)
+    commands = {"hutch": hutch_command(files / "hutch", "-m1G")}
+    if has_virtiofsd():
+        commands["qemu_with_virtiofsd"] = with_virtiofsd(microvm)
+    result = {}
+    for name, command in commands.items():
+        runs = [launch_to_end(command) for _ in range(4)][1:]  # the first one warms up
+        result[name] = {"launch_to_true_done_s": round(min(runs), 3),
+                        "runs": [round(seconds, 3) for seconds in runs]}
+    (WORK / "job").write_text("echo ready; sleep 600\n")
+    # `env` becomes hutch: it is the process that is looked at.
+    process = subprocess.Popen(commands["hutch"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    process.stdout.readline()
+    time.sleep(1)
+    result["hutch"]["beyond_ram_kib"] = beyond_ram_kib(process.pid, 1 << 20)
+    process.kill()
+    process.wait()
+    return result
+
+
+def inside_fs(files, microvm):
+    unpack(files)
+    commands = {"lab_itself": ["env", "-C", WORK, "sh", "job"]}
+    for cache in ("auto", "always"):
+        commands[f"hutch_{cache}"] = hutch_command(files / "hutch", "-m1G", "-v",
+                                                   f"{WORK}:{WORK}:rw,cache={cache}")
+    if has_virtiofsd():
+        commands["qemu_with_virtiofsd"] = with_virtiofsd(microvm)
+    result = {}
+    for name, command in commands.items():
+        print(f"bench: {name}", file=sys.stderr, flush=True)
+        clean()
+        result[name] = seconds_of(command)
+    if has_virtiofsd():
+        result["hutch_to_qemu"] = {name: round(result["hutch_auto"][name] / seconds, 3)
+                                   for name, seconds in result["qemu_with_virtiofsd"].items()}
+    return result
