@@ -14,7 +14,8 @@ struct fs_share;
 enum fs_cache {
     FS_CACHE_AUTO,   /* names and attributes for a second; a file's content while it is unchanged
                       * when it is opened */
-    FS_CACHE_ALWAYS, /* for a day: for folders that nobody changes */
+    FS_CACHE_ALWAYS, /* for a day, and it keeps what it writes for a while: for folders that
+                      * nobody else changes */
     FS_CACHE_NONE,   /* not at all, and files are read and written past the guest's page cache */
 };
 

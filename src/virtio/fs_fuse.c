@@ -130,6 +130,11 @@ static uint32_t wanted_flags(const struct fs_share *share)
 
     if (share->cache == FS_CACHE_AUTO)
         flags |= FUSE_AUTO_INVAL_DATA;
+    /* With that, the guest's kernel keeps what is written for a while, and believes its own sizes
+     * and times of files only: so where nobody else changes them. A log that the host writes would
+     * never grow for a guest of FS_CACHE_AUTO. */
+    if (share->cache == FS_CACHE_ALWAYS && !share->read_only)
+        flags |= FUSE_WRITEBACK_CACHE;
     if (share->cache != FS_CACHE_NONE)
         flags |= FUSE_CACHE_SYMLINKS; /* a link is replaced, never changed */
     return flags;

@@ -73,6 +73,10 @@ int fs_reply_open(struct fs_call *call, struct fs_inode *inode, int fd);
 int fs_sync_handle(struct fs_call *call, bool is_folder);
 /* What of the guest's flags is for the host's open(). */
 int fs_open_flags(uint32_t guest_flags);
+/* Whether the guest writes when it likes, and knows sizes and times best (FUSE_WRITEBACK_CACHE). */
+bool fs_has_writeback(const struct fs_fuse *fuse);
+/* The flags for what a handle is of, as far as the file's mode allows. */
+int fs_flags_of_handle(const struct fs_fuse *fuse, int flags);
 
 /* fs_ops_names.c */
 fs_op_fn fs_op_lookup, fs_op_forget, fs_op_batch_forget, fs_op_readlink, fs_op_symlink, fs_op_mknod,

@@ -27,6 +27,24 @@ int fs_open_flags(uint32_t guest_flags)
     return (int)(guest_flags & (O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC));
 }
 
+bool fs_has_writeback(const struct fs_fuse *fuse)
+{
+    return atomic_load(&fuse->init_flags) & FUSE_WRITEBACK_CACHE;
+}
+
+/* A guest that writes later, in whole pages, reads what it does not have of them. */
+int fs_flags_of_handle(const struct fs_fuse *fuse, int flags)
+{
+    bool is_to_be_read = fs_has_writeback(fuse) && (flags & O_ACCMODE) == O_WRONLY;
+
+    return is_to_be_read ? (flags & ~O_ACCMODE) | O_RDWR : flags;
+}
+
+static bool can_be_read(int fd)
+{
+    return (fcntl(fd, F_GETFL) & O_ACCMODE) != O_WRONLY;
+}
+
 int fs_reply_open(struct fs_call *call, struct fs_inode *inode, int fd)
 {
     AUTO_CLOSE int own = fd;
@@ -36,12 +54,14 @@ int fs_reply_open(struct fs_call *call, struct fs_inode *inode, int fd)
     if (fstat(own, &st))
         return -errno;
     bool is_unchanged = fs_inode_is_unchanged(call->share, inode, &st);
+    bool is_direct =
+        call->share->cache == FS_CACHE_NONE || (fs_has_writeback(call->fuse) && !can_be_read(own));
     int err = fs_handle_add(call->share, take_fd(&own), false, &id);
     if (err)
         return err;
     struct fuse_open_out *out = fs_reply_add(call, sizeof(*out));
     out->fh = id;
-    if (call->share->cache == FS_CACHE_NONE)
+    if (is_direct)
         out->open_flags = FOPEN_DIRECT_IO;
     else if (call->share->cache == FS_CACHE_ALWAYS || is_unchanged)
         out->open_flags = FOPEN_KEEP_CACHE;
@@ -74,7 +94,9 @@ int fs_op_open(struct fs_call *call)
         return -EROFS;
     if (S_ISDIR(call->inode->type))
         return -EISDIR;
-    int fd = fs_open_inode(call->share, call->inode, flags);
+    int fd = fs_open_inode(call->share, call->inode, fs_flags_of_handle(call->fuse, flags));
+    if (fd == -EACCES)
+        fd = fs_open_inode(call->share, call->inode, flags);
     if (fd < 0)
         return fd;
     if ((flags & O_TRUNC) && (in->open_flags & FUSE_OPEN_KILL_SUIDGID))
@@ -245,6 +267,8 @@ int fs_op_lseek(struct fs_call *call)
     const struct fuse_lseek_in *in = call->arg;
     struct fs_handle *handle;
 
+    if (fs_has_writeback(call->fuse))
+        return -ENOSYS; /* the host has holes where the guest has not written yet */
     /* Where the guest's own position is it knows best. */
     if (in->whence != SEEK_DATA && in->whence != SEEK_HOLE)
         return -EINVAL;

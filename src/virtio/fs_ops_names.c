@@ -215,7 +215,8 @@ static int open_existing(struct fs_call *call, int flags)
 
     if (err)
         return err;
-    int fd = S_ISDIR(inode->type) ? -EISDIR : fs_open_inode(call->share, inode, flags);
+    int own_flags = fs_flags_of_handle(call->fuse, flags);
+    int fd = S_ISDIR(inode->type) ? -EISDIR : fs_open_inode(call->share, inode, own_flags);
     fs_inode_forget(call->share, inode->id, 1);
     fs_inode_put(call->share, inode);
     return fd < 0 ? fd : reply_created(call, fd, NULL);
@@ -229,8 +230,8 @@ int fs_op_create(struct fs_call *call)
 
     if (err)
         return err;
-    int fd = fs_open_at(call->inode, call->name[0], flags | O_CREAT | O_EXCL | O_NONBLOCK,
-                        in->mode & MODE_BITS);
+    int own_flags = fs_flags_of_handle(call->fuse, flags) | O_CREAT | O_EXCL | O_NONBLOCK;
+    int fd = fs_open_at(call->inode, call->name[0], own_flags, in->mode & MODE_BITS);
     fs_act_as_ourselves(call->share);
     if (fd >= 0)
         return reply_created(call, fd, call->name[0]);

@@ -45,6 +45,48 @@ static void agrees_on_a_version_and_on_sizes(void **state)
     rig_stop(rig);
 }
 
+static void who_caches_for_ever_writes_later_and_is_given_what_that_needs(void **state)
+{
+    (void)state;
+    const struct fs_share_params for_ever = { .cache = FS_CACHE_ALWAYS };
+    const struct fs_share_params never_written = { .cache = FS_CACHE_ALWAYS, .read_only = true };
+    rig_write_file("root/file", "0123456789");
+    struct rig *rig = rig_start(&for_ever);
+    uint64_t node = 0, handle = 0;
+
+    assert_true(((const struct fuse_init_out *)rig_reply(rig))->flags & FUSE_WRITEBACK_CACHE);
+    node = rig_find(rig, 1, "file");
+    assert_int_equal(rig_open(rig, node, O_WRONLY, &handle), 0);
+    assert_int_equal(rig_read(rig, node, handle, 0, 4), 4); /* the rest of a page it writes to */
+    assert_int_equal(rig_create(rig, 1, "new", O_WRONLY, 0644, &node, &handle), 0);
+    assert_int_equal(rig_read(rig, node, handle, 0, 4), 0);
+    assert_int_equal(rig_create(rig, 1, "file", O_WRONLY, 0644, &node, &handle), 0);
+    assert_int_equal(rig_read(rig, node, handle, 0, 4), 4);
+    /* Where it has data that we do not, we know of no holes. */
+    struct fuse_lseek_in seek = { .fh = handle, .whence = SEEK_HOLE };
+    assert_int_equal(rig_send(rig, FUSE_LSEEK, node, &seek, sizeof(seek), NULL, 0), -ENOSYS);
+    rig_stop(rig);
+    rig = rig_start(&never_written);
+    assert_false(((const struct fuse_init_out *)rig_reply(rig))->flags & FUSE_WRITEBACK_CACHE);
+    rig_stop(rig);
+}
+
+static void what_cannot_be_read_is_written_at_once(void **state)
+{
+    (void)state;
+    if (geteuid() == 0)
+        skip(); /* who can read everything */
+    const struct fs_share_params for_ever = { .cache = FS_CACHE_ALWAYS };
+    rig_write_file("root/file", "");
+    assert_int_equal(chmod(rig_path("root/file"), 0200), 0);
+    struct rig *rig = rig_start(&for_ever);
+    uint64_t node = rig_find(rig, 1, "file"), handle = 0;
+
+    assert_int_equal(rig_open(rig, node, O_WRONLY, &handle), 0);
+    assert_true(((const struct fuse_open_out *)rig_reply(rig))->open_flags & FOPEN_DIRECT_IO);
+    rig_stop(rig);
+}
+
 static void a_file_is_created_written_and_read_back(void **state)
 {
     (void)state;
@@ -785,6 +827,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         FS_TEST(agrees_on_a_version_and_on_sizes),
+        FS_TEST(who_caches_for_ever_writes_later_and_is_given_what_that_needs),
+        FS_TEST(what_cannot_be_read_is_written_at_once),
         FS_TEST(a_file_is_created_written_and_read_back),
         FS_TEST(appending_goes_to_the_end_but_not_what_was_mapped),
         FS_TEST(what_the_guest_looked_up_twice_is_one_inode_until_forgotten),
