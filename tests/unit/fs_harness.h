@@ -121,13 +121,15 @@ static inline const void *rig_reply(const struct rig *rig)
 
 /* --- what a kernel does --- */
 
+/* Inode 0 says that there is none, and how long that holds. */
 static inline int rig_lookup(struct rig *rig, uint64_t folder, const char *name, uint64_t *node)
 {
     int err = rig_send_name(rig, FUSE_LOOKUP, folder, NULL, 0, name);
+    uint64_t found = err ? 0 : ((const struct fuse_entry_out *)rig_reply(rig))->nodeid;
 
     if (!err && node)
-        *node = ((const struct fuse_entry_out *)rig_reply(rig))->nodeid;
-    return err;
+        *node = found;
+    return !err && found == 0 ? -ENOENT : err;
 }
 
 static inline uint64_t rig_find(struct rig *rig, uint64_t folder, const char *name)

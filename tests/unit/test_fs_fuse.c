@@ -87,6 +87,22 @@ static void what_cannot_be_read_is_written_at_once(void **state)
     rig_stop(rig);
 }
 
+static void that_there_is_no_file_holds_as_long_as_that_there_is_one(void **state)
+{
+    (void)state;
+    const struct fs_share_params never_cached = { .cache = FS_CACHE_NONE };
+    struct rig *rig = rig_start(&writable);
+    const struct fuse_entry_out *entry = rig_reply(rig);
+
+    assert_int_equal(rig_send_name(rig, FUSE_LOOKUP, 1, NULL, 0, "none"), 0);
+    assert_int_equal(entry->nodeid, 0);
+    assert_int_equal(entry->entry_valid, 1);
+    rig_stop(rig);
+    rig = rig_start(&never_cached);
+    assert_int_equal(rig_send_name(rig, FUSE_LOOKUP, 1, NULL, 0, "none"), -ENOENT);
+    rig_stop(rig);
+}
+
 static void a_file_is_created_written_and_read_back(void **state)
 {
     (void)state;
@@ -829,6 +845,7 @@ int main(void)
         FS_TEST(agrees_on_a_version_and_on_sizes),
         FS_TEST(who_caches_for_ever_writes_later_and_is_given_what_that_needs),
         FS_TEST(what_cannot_be_read_is_written_at_once),
+        FS_TEST(that_there_is_no_file_holds_as_long_as_that_there_is_one),
         FS_TEST(a_file_is_created_written_and_read_back),
         FS_TEST(appending_goes_to_the_end_but_not_what_was_mapped),
         FS_TEST(what_the_guest_looked_up_twice_is_one_inode_until_forgotten),
