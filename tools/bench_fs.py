@@ -24,9 +24,8 @@ PHASES = f"""\
 git_status_of_{FOLDERS * FILES_EACH}_files: git -C tree status --short
 git_status_again: git -C tree status --short
 tar_of_{LARGE * LARGE_MIB}_mib: tar -cf - large | cat
-write_of_64_mib: dd if=/dev/zero of=new bs=1M count=64 conv=fsync
 make_and_remove_200: mkdir made && cd made && seq 200 | xargs touch && rm -r ../made
-ninja_of_{{objects}}_objects: ninja -C src/build $(cat src/objects)
+write_of_64_mib: dd if=/dev/zero of=new bs=1M count=64 conv=fsync
 """
 
 # What `hutch run` does by itself. The modules are those of mkinitrd, and overlay.
@@ -44,10 +43,10 @@ chroot /new /bin/sh -c 'cd {WORK} && . ./job'
 # --- on the build machine ---
 
 
-def phases_script(objects):
+def phases_script():
     lines = ["export HOME=/tmp GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory",
              "export GIT_CONFIG_VALUE_0='*'"]
-    for line in PHASES.format(objects=objects).splitlines():
+    for line in PHASES.splitlines():
         name, command = line.split(": ", 1)
         lines.append(f"echo begin {name}; ({command}) >/dev/null 2>/tmp/words || cat /tmp/words; "
                      f"echo end {name}")
@@ -85,30 +84,13 @@ def add_tree(folder):
         run("tar", "-C", name, "-cf", folder / "tree.tar", "tree")
 
 
-def add_sources(folder, top):
-    """hutch's own, set up, and the objects to make: three, as the lab takes long for each."""
-    with tempfile.TemporaryDirectory(dir=folder) as name:
-        source = pathlib.Path(name) / "src"
-        source.mkdir()
-        subprocess.run(f"git -C {shlex.quote(str(top))} archive HEAD | tar -C {source} -x",
-                       shell=True, check=True)
-        run("meson", "setup", source / "build", source)
-        targets = subprocess.run(["ninja", "-C", source / "build", "-t", "targets", "all"],
-                                 check=True, stdout=subprocess.PIPE, text=True).stdout
-        objects = re.findall(r"^(\S*src_virtio_fs_(?:handle|table|share)\.c\.o):", targets,
-                             re.MULTILINE)
-        (source / "objects").write_text(" ".join(objects))
-        run("tar", "-C", name, "-cf", folder / "src.tar", "src")
-        return len(objects)
-
-
-def add_files(folder, kernel_dir, top, figure):
+def add_files(folder, kernel_dir, figure):
     add_kernel(folder, kernel_dir)
     if figure == "command":
         (folder / "job").write_text("true\n")
         return
     add_tree(folder)
-    (folder / "job").write_text(phases_script(add_sources(folder, top)))
+    (folder / "job").write_text(phases_script())
 
 
 # --- in the lab ---
@@ -124,19 +106,11 @@ def unpack(files):
         return
     # As new as the lab's clock is: git reads what is newer than its index again and again.
     run("tar", "-C", WORK, "-xmf", files / "tree.tar")
-    run("tar", "-C", WORK, "--warning=no-timestamp", "-xf", files / "src.tar")
-    for archive in ("tree.tar", "src.tar"):
-        (files / archive).unlink()
+    (files / "tree.tar").unlink()
     (WORK / "large").mkdir()
     block = bytes(range(256)) * 4096
     for i in range(LARGE):
         (WORK / "large" / str(i)).write_bytes(block * LARGE_MIB)
-
-
-def clean():
-    (WORK / "new").unlink(missing_ok=True)
-    if (WORK / "src").exists():
-        run("ninja", "-C", WORK / "src/build", "-t", "clean")
 
 
 def hutch_command(program, *options):
@@ -232,7 +206,7 @@ def inside_fs(files, microvm):
     result = {}
     for name, command in commands.items():
         print(f"bench: {name}", file=sys.stderr, flush=True)
-        clean()
+        (WORK / "new").unlink(missing_ok=True)
         result[name] = seconds_of(command)
     if has_virtiofsd():
         result["hutch_to_qemu"] = {name: round(result["hutch_auto"][name] / seconds, 3)
