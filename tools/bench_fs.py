@@ -24,7 +24,7 @@ PHASES = f"""\
 git_status_of_{FOLDERS * FILES_EACH}_files: git -C tree status --short
 git_status_again: git -C tree status --short
 tar_of_{LARGE * LARGE_MIB}_mib: tar -cf - large | cat
-make_and_remove_200: mkdir made && cd made && seq 200 | xargs touch && rm -r ../made
+make_and_remove_200: rm -rf made; mkdir made && cd made && seq 200 | xargs touch && rm -r ../made
 write_of_64_mib: dd if=/dev/zero of=new bs=1M count=64 conv=fsync
 """
 
@@ -48,8 +48,8 @@ def phases_script():
              "export GIT_CONFIG_VALUE_0='*'"]
     for line in PHASES.splitlines():
         name, command = line.split(": ", 1)
-        lines.append(f"echo begin {name}; ({command}) >/dev/null 2>/tmp/words || cat /tmp/words; "
-                     f"echo end {name}")
+        lines.append(f"echo begin {name}; ({command}) >/dev/null 2>/tmp/words || "
+                     f"{{ cat /tmp/words; exit 1; }}; echo end {name}")
     return "\n".join(lines) + "\n"
 
 
@@ -139,25 +139,6 @@ def is_words(line):
     return line.strip() and not re.match(r"\[ *\d+\.\d+\]", line)
 
 
-def seconds_of(command):
-    """Runs a guest; returns the seconds of its phases."""
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, text=True, errors="replace")
-    begun, phases, other = 0, {}, []
-    for line in process.stdout:
-        if re.search(r"begin \w+", line):
-            begun = time.monotonic()
-        elif found := re.search(r"end (\w+)", line):
-            phases[found.group(1)] = round(time.monotonic() - begun, 3)
-            print(f"bench: {found.group(1)} {phases[found.group(1)]}", file=sys.stderr, flush=True)
-        elif is_words(line):
-            other.append(line)
-    if process.wait() or other or len(phases) != len(PHASES.splitlines()):
-        print(*other, sep="", file=sys.stderr, flush=True)
-        raise RuntimeError(f"status {process.returncode}, after {phases}")
-    return phases
-
-
 def launch_to_end(command):
     """Seconds until a guest's job is done."""
     begin = time.monotonic()
@@ -194,7 +175,8 @@ def inside_command(files, microvm, beyond_ram_kib):
     return result
 
 
-def inside_fs(files, microvm):
+def inside_fs(files, microvm, timed_phases):
+    """timed_phases: runs a command and returns the seconds of its phases."""
     unpack(files)
     in_hutch = {cache: hutch_command(files / "hutch", "-m1G", "-v",
                                      f"{WORK}:{WORK}:rw,cache={cache}")
@@ -207,7 +189,8 @@ def inside_fs(files, microvm):
     for name, command in commands.items():
         print(f"bench: {name}", file=sys.stderr, flush=True)
         (WORK / "new").unlink(missing_ok=True)
-        result[name] = seconds_of(command)
+        result[name] = {phase: round(seconds, 3)
+                        for phase, seconds in timed_phases(command).items()}
     if has_virtiofsd():
         result["hutch_to_qemu"] = {name: round(result["hutch_auto"][name] / seconds, 3)
                                    for name, seconds in result["qemu_with_virtiofsd"].items()}
