@@ -13,6 +13,7 @@
 #include "host/fd.h"
 #include "host/log.h"
 #include "machine_private.h"
+#include "root_private.h"
 
 static int want_needed(const struct config *config, struct modules *modules, const char *name,
                        const char *user)
@@ -69,11 +70,9 @@ static int want_mounts(const struct config *config, struct modules *modules)
 /* A network that the job sets up. */
 static int want_network(const struct config *config, struct modules *modules)
 {
-    for (size_t i = 0; i < config->net_count; i++) {
-        if (config->nets[i].kind == NET_KIND_USER)
-            return want_needed(config, modules, "virtio_net", "the network of the guest");
-    }
-    return 0;
+    return job_find_card(config)
+               ? want_needed(config, modules, "virtio_net", "the network of the guest")
+               : 0;
 }
 
 /* Drivers of what the machine has; without these a command can do. */

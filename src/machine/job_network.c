@@ -15,7 +15,7 @@
 
 enum { RESOLV_CONF_MAX = 65536, /* bytes; of a larger one nothing is taken */ };
 
-static const struct net_config *find_card(const struct config *config)
+const struct net_config *job_find_card(const struct config *config)
 {
     for (size_t i = 0; i < config->net_count; i++) {
         if (config->nets[i].kind == NET_KIND_USER)
@@ -82,7 +82,7 @@ static void add_resolver(struct agent_job *job)
 
 void job_add_network(const struct config *config, struct agent_job *job)
 {
-    const struct net_config *net = find_card(config);
+    const struct net_config *net = job_find_card(config);
 
     if (!net)
         return;

@@ -42,6 +42,8 @@ extern const char *const hidden_of_root[];
 /* --- job_network.c --- */
 
 struct agent_job;
+/* The card whose network the job sets up; NULL: there is none. */
+const struct net_config *job_find_card(const struct config *config);
 /* The network of a card of --net=user, and how names are resolved by it. */
 void job_add_network(const struct config *config, struct agent_job *job);
 /* What the guest has in its /etc/resolv.conf, if the host has @host in its own (NULL: none): the
