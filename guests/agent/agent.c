@@ -28,7 +28,6 @@ enum {
     WRITE_MAX = 32768,   /* what a port takes at a time */
     INPUT_SIZE = 262144, /* of stdin, which the command has not read */
     CREDIT_STEP = 65536, /* less is not worth a message */
-    LOG_LINES_MAX = 16,  /* read at a time */
     READS_MAX = 16,      /* of the port, before others have their turn */
     GONE_PAUSE_MS = 10,  /* between looks at a port that nobody has open on the host */
     SIGCHLD_NUMBER = 17,
@@ -459,56 +458,16 @@ static void read_port(struct agent *agent)
 
 /* --- the kernel's log --- */
 
-static void send_event(struct agent *agent, uint32_t kind, const char *text, size_t len)
+/* Left out if there is no room: see machine/agent_protocol.h. */
+static void send_event(void *ctx, enum agent_event event, const char *text, size_t len)
 {
+    struct agent *agent = ctx;
+    const uint32_t kind = event;
+
     if (len > AGENT_TEXT_MAX)
         len = AGENT_TEXT_MAX;
     if (out_room(agent) >= FRAME_MAX)
         send_parts(agent, AGENT_EVENT, 0, &kind, sizeof(kind), text, len);
-}
-
-/* Whether a line is the head of a fault's report, of which there are many: "Oops: 0002 [#1] SMP",
- * "general protection fault, ...: 0000 [#1]", "Internal error: Oops: ... [#1]", and the line in
- * front of it; or one of the checks that a kernel has built in. A CPU that is late can be a slow
- * host's. */
-static bool tells_of_fault(const char *text, size_t len)
-{
-    if (text_contains(text, len, "BUG: "))
-        return !text_contains(text, len, "lockup") && !text_contains(text, len, "DEBUG: ");
-    return text_contains(text, len, "kernel BUG at ") || text_contains(text, len, " [#1]");
-}
-
-/* A record is "priority,number,time,flags;text", and lines that do not matter here. */
-static void judge_log_line(struct agent *agent, const char *record, size_t len)
-{
-    size_t at = 0, end;
-
-    if (record[0] > '7' || (len > 1 && record[1] != ',')) /* said by a program, not the kernel */
-        return;
-    while (at < len && record[at] != ';')
-        at++;
-    at += at < len;
-    for (end = at; end < len && record[end] != '\n'; end++)
-        ;
-    const char *text = record + at;
-    if (text_contains(text, end - at, "ut of memory: Killed process"))
-        send_event(agent, AGENT_EVENT_OOM, text, end - at);
-    else if (tells_of_fault(text, end - at))
-        send_event(agent, AGENT_EVENT_OOPS, text, end - at);
-}
-
-static void read_log(struct agent *agent)
-{
-    static char record[8192];
-
-    for (int lines = 0; lines < LOG_LINES_MAX; lines++) {
-        long got = SYS(read, agent->log, record, sizeof(record));
-
-        if (got > 0)
-            judge_log_line(agent, record, (size_t)got);
-        else if (got != -EPIPE) /* it was too fast for us */
-            return;
-    }
 }
 
 /* --- the loop --- */
@@ -543,7 +502,7 @@ static void turn(struct agent *agent)
     if (polled[1].revents)
         reap(agent);
     if (polled[2].revents)
-        read_log(agent);
+        kernel_log_read(agent->log, send_event, agent);
     if (polled[0].revents & (SYS_POLLIN | (agent->is_init ? 0 : SYS_POLLHUP)))
         read_port(agent);
     if (agent->phase == PHASE_RUNNING) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The parts of the agent: what it makes of the machine (machine.c, network.c), the job (job.c,
- * user.c), the command (command.c) and the conversation with the host (agent.c). */
+/* The parts of the agent: what it makes of the machine (machine.c, network.c), what the kernel says
+ * meanwhile (kernel_log.c), the job (job.c, user.c), the command (command.c) and the conversation
+ * with the host (agent.c). */
 #pragma once
 
 #include <stdbool.h>
@@ -21,6 +22,14 @@ _Noreturn void machine_power_off(void);
 /* A line onto the console. */
 void machine_say(const char *const *parts);
 #define SAY(...) machine_say((const char *const[]){ __VA_ARGS__, NULL })
+
+/* --- kernel_log.c --- */
+
+/* Takes what there is of the kernel's log, up to some lines, and calls @tell for each that tells of
+ * something the host wants to know: with the kernel's words, @len bytes without a NUL. */
+void kernel_log_read(int fd,
+                     void (*tell)(void *ctx, enum agent_event event, const char *text, size_t len),
+                     void *ctx);
 
 /* --- job.c --- */
 
