@@ -24,15 +24,15 @@ enum {
     TEST_PORT = 3,
     FRAME_MAX = sizeof(struct agent_header) + AGENT_PAYLOAD_MAX,
     OUT_SIZE = 4 * FRAME_MAX,
-    OUT_RESERVE = 8192,  /* room in @out for messages */
-    WRITE_MAX = 32768,   /* what a port takes at a time */
-    INPUT_SIZE = 262144, /* of stdin, which the command has not read */
-    CREDIT_STEP = 65536, /* less is not worth a message */
-    READS_MAX = 16,      /* of the port, before others have their turn */
-    GONE_PAUSE_MS = 10,  /* between looks at a port that nobody has open on the host */
+    OUT_RESERVE = 8192,   /* room in @out for messages */
+    WRITE_MAX = 32768,    /* what a port takes at a time */
+    INPUT_SIZE = 262144,  /* of stdin, which the command has not read */
+    TERMINAL_END_MAX = 2, /* bytes, behind stdin */
+    CREDIT_STEP = 65536,  /* less is not worth a message */
+    READS_MAX = 16,       /* of the port, before others have their turn */
+    GONE_PAUSE_MS = 10,   /* between looks at a port that nobody has open on the host */
     SIGCHLD_NUMBER = 17,
     SIGPIPE_NUMBER = 13,
-    SIGHUP_NUMBER = 1,
     SIGNALS_MAX = 64,
     WNOHANG_FLAG = 1,
     SIGNAL_SET_SIZE = 8,
@@ -61,10 +61,11 @@ struct agent {
     size_t input_len, input_start;
     uint32_t input_credit; /* that the host has left */
     bool input_ended;
+    bool has_open_line; /* what came last of stdin ends no line */
     size_t out_len, out_start;
     size_t in_len;
     struct job job;
-    uint8_t input[INPUT_SIZE], out[OUT_SIZE], in[2 * FRAME_MAX];
+    uint8_t input[INPUT_SIZE + TERMINAL_END_MAX], out[OUT_SIZE], in[2 * FRAME_MAX];
 };
 
 /* --- to the host --- */
@@ -154,9 +155,11 @@ static void send_failure(struct agent *agent, const struct failure *failure)
 
 static void give_input_credit(struct agent *agent)
 {
-    uint32_t room = (uint32_t)(INPUT_SIZE - agent->input_len) - agent->input_credit;
+    if (agent->input_ended || agent->command.input < 0)
+        return;
 
-    if (room < CREDIT_STEP || agent->command.input < 0)
+    uint32_t room = (uint32_t)(INPUT_SIZE - agent->input_len) - agent->input_credit;
+    if (room < CREDIT_STEP)
         return;
     agent->input_credit += room;
     send(agent, AGENT_INPUT_CREDIT, &room, sizeof(room));
@@ -180,13 +183,19 @@ static void write_input(struct agent *agent)
     }
     if (agent->input_len == 0)
         agent->input_start = 0;
-    /* A terminal's end is not that of its input, but the character that means it. */
-    if (agent->input_ended && agent->input_len == 0 && *fd >= 0) {
-        if (agent->job.has_tty)
-            (void)SYS(write, *fd, "\004", 1);
+    if (agent->input_ended && agent->input_len == 0)
         sys_close(fd);
-    }
     give_input_credit(agent);
+}
+
+static void keep_input(struct agent *agent, const uint8_t *data, uint32_t len)
+{
+    if (agent->input_start + agent->input_len + len > sizeof(agent->input)) {
+        memmove(agent->input, agent->input + agent->input_start, agent->input_len);
+        agent->input_start = 0;
+    }
+    memcpy(agent->input + agent->input_start + agent->input_len, data, len);
+    agent->input_len += len;
 }
 
 /* Within the credit there is room; a command that is gone, or reads no more, needs none. */
@@ -195,22 +204,32 @@ static bool take_input(struct agent *agent, const uint8_t *data, uint32_t len)
     if (len > agent->input_credit)
         return false;
     agent->input_credit -= len;
-    if (agent->command.input < 0)
+    if (agent->command.input < 0 || len == 0)
         return true;
-    if (agent->input_start + agent->input_len + len > INPUT_SIZE) {
-        memmove(agent->input, agent->input + agent->input_start, agent->input_len);
-        agent->input_start = 0;
-    }
-    memcpy(agent->input + agent->input_start + agent->input_len, data, len);
-    agent->input_len += len;
+    agent->has_open_line = data[len - 1] != '\n';
+    keep_input(agent, data, len);
     return true;
+}
+
+/* A terminal's end is not that of its input, but a character that means it: at the beginning of a
+ * line. Anywhere else it ends the line. */
+static void end_input(struct agent *agent)
+{
+    static const uint8_t ends[TERMINAL_END_MAX] = { '\004', '\004' };
+
+    if (agent->job.has_tty && !agent->input_ended && agent->command.input >= 0)
+        keep_input(agent, ends, agent->has_open_line ? 2 : 1);
+    agent->input_ended = true;
 }
 
 /* --- its output --- */
 
-static void end_output(struct out_stream *output)
+/* With our last descriptor of it a terminal hangs up, as its writers are to learn. */
+static void end_output(struct agent *agent, struct out_stream *output)
 {
     sys_close(output->fd);
+    if (agent->job.has_tty)
+        sys_close(&agent->command.input);
     output->has_ended = output->end_is_due = true;
 }
 
@@ -240,7 +259,7 @@ static void read_output(struct agent *agent, uint16_t stream)
         if (got == -EAGAIN && !agent->is_reaped)
             return;
         if (got <= 0) { /* EIO: the terminal's last user closed it */
-            end_output(output);
+            end_output(agent, output);
             return;
         }
         output->credit -= (uint32_t)got;
@@ -258,7 +277,7 @@ static void look_for_end(struct agent *agent, uint16_t stream)
         return;
     (void)SYS(ppoll, &look, 1, &now, NULL, SIGNAL_SET_SIZE);
     if (!(look.revents & SYS_POLLIN))
-        end_output(output);
+        end_output(agent, output);
 }
 
 static void send_ends(struct agent *agent)
@@ -353,6 +372,7 @@ static bool is_in_turn(const struct agent *agent, const struct agent_header *hea
     case AGENT_RUN:
         return agent->phase == PHASE_JOB && header->len == 0;
     case AGENT_INPUT_END:
+        return header->len == 0 && agent->phase != PHASE_JOB;
     case AGENT_BYE:
         return header->len == 0;
     case AGENT_INPUT:
@@ -387,14 +407,14 @@ static bool take_frame(struct agent *agent, const struct agent_header *header, c
     case AGENT_INPUT:
         return take_input(agent, data, header->len);
     case AGENT_INPUT_END:
-        agent->input_ended = true;
+        end_input(agent);
         break;
     case AGENT_OUTPUT_CREDIT:
         agent->outputs[header->stream].credit += number_of(data);
         break;
     case AGENT_OUTPUT_CLOSED:
         if (agent->outputs[header->stream].fd && !agent->outputs[header->stream].has_ended)
-            end_output(&agent->outputs[header->stream]);
+            end_output(agent, &agent->outputs[header->stream]);
         break;
     case AGENT_SIGNAL:
         signal_command(agent, (int)number_of(data));

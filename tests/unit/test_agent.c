@@ -964,6 +964,31 @@ static void typed_keys_reach_a_terminal(void **state)
     expect_end(f, AGENT_END_SIGNAL, SIGINT);
 }
 
+static void a_terminal_that_nobody_reads_hangs_up(void **state)
+{
+    struct fixture *f = *state;
+    agent_job_tty(&f->job, 80, 25);
+    loop_remove(f->out.source);
+    fd_close(&f->output[0]);
+
+    run_script(f, "yes");
+
+    expect_end(f, AGENT_END_SIGNAL, SIGHUP);
+}
+
+static void a_terminals_input_ends_also_in_the_middle_of_a_line(void **state)
+{
+    struct fixture *f = *state;
+    agent_job_tty(&f->job, 80, 25);
+    assert_int_equal(fd_write_full(f->input[1], "abc", 3), 0);
+    fd_close(&f->input[1]);
+
+    run_script(f, "stty -echo; cat");
+
+    expect_end(f, AGENT_END_EXIT, 0);
+    assert_non_null(memmem(f->out.data, f->out.len, "abc", 3));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -1009,6 +1034,8 @@ int main(void)
         TEST(what_stays_in_the_background_holds_up_no_end),
         TEST(a_terminal_has_its_size),
         TEST(typed_keys_reach_a_terminal),
+        TEST(a_terminal_that_nobody_reads_hangs_up),
+        TEST(a_terminals_input_ends_also_in_the_middle_of_a_line),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
