@@ -44,7 +44,8 @@ struct job {
     uint32_t len; /* of the records */
     uint32_t arg_count, env_count;
     char *args[JOB_STRINGS_MAX + 1], *env[JOB_STRINGS_MAX + 1]; /* end in NULL */
-    const char *folder;                                         /* or NULL */
+    char *home;         /* "HOME=...", of a user by name, if the host gives none; or NULL */
+    const char *folder; /* or NULL */
     bool has_user, has_tty;
     uint32_t uid, gid, group_count;
     uint32_t groups[AGENT_GROUPS_MAX];
@@ -70,7 +71,8 @@ bool network_set_up(const struct agent_network *network, struct failure *failure
 
 /* --- user.c --- */
 
-/* Makes the user of that name the command's. Returns whether there is one; @failure says so. */
+/* Makes the user of that name, with groups and home, the command's. Returns whether there is one;
+ * @failure says so. */
 bool user_find(struct job *job, const char *name, struct failure *failure);
 
 /* --- command.c --- */

@@ -291,6 +291,16 @@ static bool take_record(struct job *job, uint32_t type, uint8_t *data, uint32_t 
     }
 }
 
+/* Who gives a HOME means it, whoever the user is. */
+static bool add_home(struct job *job, struct failure *failure)
+{
+    for (uint32_t i = 0; i < job->env_count; i++) {
+        if (text_starts_with(job->env[i], "HOME="))
+            return true;
+    }
+    return !job->home || add_string(job->env, &job->env_count, job->home, failure);
+}
+
 bool job_prepare(struct job *job, struct failure *failure)
 {
     uint32_t at = 0;
@@ -308,5 +318,5 @@ bool job_prepare(struct job *job, struct failure *failure)
             return false;
         at += record.len;
     }
-    return job->arg_count > 0 ? true : fail_record(failure);
+    return job->arg_count > 0 ? add_home(job, failure) : fail_record(failure);
 }

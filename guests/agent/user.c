@@ -95,11 +95,11 @@ static void take_home(struct job *job, struct field home)
     static char variable[HOME_MAX];
     size_t start = TEXT_JOIN(variable, "HOME=");
 
-    if (home.len == 0 || home.len >= sizeof(variable) - start || job->env_count == JOB_STRINGS_MAX)
+    if (home.len == 0 || home.len >= sizeof(variable) - start)
         return;
     memcpy(variable + start, home.text, home.len);
     variable[start + home.len] = '\0';
-    job->env[job->env_count++] = variable;
+    job->home = variable;
 }
 
 bool user_find(struct job *job, const char *name, struct failure *failure)

@@ -126,7 +126,7 @@ enum agent_record_type {
     AGENT_RECORD_ROOT,    /* text: this folder, a mount point, becomes the root */
     AGENT_RECORD_HOST_NAME, /* text */
     AGENT_RECORD_USER_NAME, /* text: the user is this one of /etc/passwd, with the groups of
-                             * /etc/group, and gets a HOME */
+                             * /etc/group, and gets a HOME, unless an ENV has one */
     AGENT_RECORD_HOME,      /* text: a folder, which is made for the user if it is not there, with
                              * those above it; after USER */
     AGENT_RECORD_NETWORK,   /* struct agent_network */

@@ -16,6 +16,7 @@
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <net/if_arp.h>
+#include <pwd.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -787,6 +788,22 @@ static void the_agent_finds_a_user_with_groups_and_home(void **state)
     expect_output(&f->out, "yes\n");
 }
 
+static void a_home_that_is_named_is_not_the_users(void **state)
+{
+    struct fixture *f = *state;
+    const struct passwd *user = getpwuid(getuid());
+    if (!user)
+        skip(); /* nobody that a list knows */
+    agent_job_text(&f->job, AGENT_RECORD_USER_NAME, user->pw_name);
+    agent_job_text(&f->job, AGENT_RECORD_ENV, "HOME=/said");
+    agent_job_text(&f->job, AGENT_RECORD_ARG, "/usr/bin/env");
+    make_agent(f);
+    start_agent_process(f);
+
+    expect_end(f, AGENT_END_EXIT, 0);
+    expect_output(&f->out, "HOME=/said\n");
+}
+
 static void the_agent_makes_a_home_for_its_user(void **state)
 {
     struct fixture *f = *state;
@@ -1023,6 +1040,7 @@ int main(void)
         TEST(the_agent_refuses_a_folder_that_is_not_there),
         TEST(the_agent_refuses_a_user_that_nobody_knows),
         TEST(the_agent_finds_a_user_with_groups_and_home),
+        TEST(a_home_that_is_named_is_not_the_users),
         TEST(the_agent_makes_a_home_for_its_user),
         TEST(the_agent_gives_a_card_its_addresses),
         TEST(the_agent_tells_that_there_is_no_such_card),
