@@ -30,6 +30,7 @@
 #include "boot/init_programs.h"
 #include "host/fd.h"
 #include "host/loop.h"
+#include "scratch.h"
 
 enum { PATIENCE_MS = 20000, CAPTURE_MAX = 1 << 20, NO_AGENT = 77 };
 
@@ -55,6 +56,7 @@ struct fixture {
     bool has_card;                      /* the real agent gets a network with one card */
     int changes, failures;
     bool is_told; /* of the end */
+    char folder[32];
 };
 
 static size_t send_to_guest(void *ctx, const uint8_t *data, size_t len)
@@ -189,8 +191,21 @@ static int tear_down(void **state)
     }
     if (f->pid)
         (void)waitpid(f->pid, NULL, 0); /* the closed port ends it */
+    if (f->folder[0])
+        scratch_remove(f->folder);
     free(f);
     return 0;
+}
+
+/* A folder, gone with the test also if that is skipped. Returns the path of @name in it. */
+static char *path_in_folder(struct fixture *f, const char *name, char path[64])
+{
+    if (!f->folder[0]) {
+        (void)snprintf(f->folder, sizeof(f->folder), "/tmp/hutch-agent.XXXXXX");
+        assert_non_null(scratch_make(f->folder));
+    }
+    (void)snprintf(path, 64, "%s/%s", f->folder, name);
+    return path;
 }
 
 static void make_agent(struct fixture *f)
@@ -716,13 +731,12 @@ static void the_agent_tells_a_folder_from_a_program(void **state)
 
 static void the_agent_tells_that_an_interpreter_is_missing(void **state)
 {
-    char path[] = "/tmp/hutch-agent.XXXXXX";
-    int fd = mkstemp(path);
-    assert_int_equal(fchmod(fd, 0700) || fd_write_full(fd, "#!/no/such/sh\n", 14), 0);
+    char path[64];
+    int fd = open(path_in_folder(*state, "script", path), O_WRONLY | O_CREAT | O_CLOEXEC, 0700);
+    assert_int_equal(fd_write_full(fd, "#!/no/such/sh\n", 14), 0);
     close(fd);
 
     expect_failure(*state, path, 126, "the interpreter or loader that it needs is not there");
-    assert_int_equal(unlink(path), 0);
 }
 
 static void the_agent_passes_many_arguments(void **state)
@@ -807,10 +821,9 @@ static void a_home_that_is_named_is_not_the_users(void **state)
 static void the_agent_makes_a_home_for_its_user(void **state)
 {
     struct fixture *f = *state;
-    char folder[] = "/tmp/hutch-agent.XXXXXX", home[64];
+    char home[64];
     struct stat st;
-    assert_non_null(mkdtemp(folder));
-    (void)snprintf(home, sizeof(home), "%s/a/b", folder);
+    (void)path_in_folder(f, "a/b", home);
     agent_job_user(&f->job, getuid() ? getuid() : 1234, getgid() ? getgid() : 1234, NULL, 0);
     agent_job_text(&f->job, AGENT_RECORD_HOME, home);
 
@@ -819,9 +832,6 @@ static void the_agent_makes_a_home_for_its_user(void **state)
     expect_end(f, AGENT_END_EXIT, 0);
     assert_int_equal(stat(home, &st), 0);
     assert_int_equal(st.st_uid, getuid() ? getuid() : 1234);
-    assert_int_equal(rmdir(home), 0);
-    home[strlen(home) - 2] = '\0';
-    assert_int_equal(rmdir(home) || rmdir(folder), 0);
 }
 
 static void the_agent_gives_a_card_its_addresses(void **state)
@@ -858,11 +868,9 @@ static void the_agent_tells_that_there_is_no_such_card(void **state)
 static void the_agent_writes_a_file_in_place_of_a_link(void **state)
 {
     struct fixture *f = *state;
-    char folder[] = "/tmp/hutch-agent.XXXXXX", link[64], target[64], script[256];
-    assert_non_null(mkdtemp(folder));
-    (void)snprintf(target, sizeof(target), "%s/target", folder);
-    (void)snprintf(link, sizeof(link), "%s/link", folder);
-    assert_int_equal(symlink("target", link), 0);
+    char link[64], target[64], script[256];
+    (void)path_in_folder(f, "target", target);
+    assert_int_equal(symlink("target", path_in_folder(f, "link", link)), 0);
     agent_job_file(&f->job, link, "one\ntwo\n");
     (void)snprintf(script, sizeof(script), "cat %s", link);
 
@@ -871,7 +879,6 @@ static void the_agent_writes_a_file_in_place_of_a_link(void **state)
     expect_end(f, AGENT_END_EXIT, 0);
     expect_output(&f->out, "one\ntwo\n");
     assert_int_equal(access(target, F_OK), -1);
-    assert_int_equal(unlink(link) || rmdir(folder), 0);
 }
 
 static void the_agent_forwards_signals(void **state)
