@@ -299,6 +299,10 @@ int kernel_resolve(char **kernel)
 {
     struct stat st;
 
+    if (*kernel && !**kernel) {
+        log_error("kernel '': the name of a file or a release is missing");
+        return -EINVAL;
+    }
     if (*kernel && names_file(*kernel, &st))
         return resolve_file(kernel, &st);
     if (!*kernel) {
