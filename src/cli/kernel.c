@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cli/cli.h"
 #include "cli_private.h"
@@ -48,13 +49,26 @@ static void explain_modules(const char *path)
         log_info("release %s; its modules are in '%s'", release, folder);
 }
 
+/* A file that was named is taken at its word by others, who open it; whoever asks wants to know. */
+static int check_is_there(const char *path)
+{
+    struct stat st;
+
+    if (stat(path, &st))
+        return log_errno(-errno, "kernel '%s'", path);
+    if (!S_ISDIR(st.st_mode))
+        return 0;
+    log_error("kernel '%s': a folder, and no tree of Linux: there is no .config in it", path);
+    return -EISDIR;
+}
+
 static int which(const char *operand)
 {
     AUTO_FREE char *path = NULL;
 
     if (!getenv("HUTCH_LOG"))
         log_set_level(LOG_LEVEL_INFO); /* the way there is half of the answer */
-    if (resolve(operand, &path))
+    if (resolve(operand, &path) || check_is_there(path))
         return STATUS_TOOL_ERROR;
     explain_modules(path);
     puts(path);
