@@ -48,7 +48,7 @@ static const char *error_text(long err, char *digits)
     case ENOEXEC:
         return "not a program of this machine";
     case E2BIG:
-        return "the arguments are too long";
+        return "its arguments or variables are too long";
     case EINVAL:
         return "invalid argument";
     case ELOOP:
@@ -212,8 +212,14 @@ static bool do_home(const struct job *job, const char *path)
 
 static bool add_string(char **strings, uint32_t *count, char *text, struct failure *failure)
 {
-    if (*count == JOB_STRINGS_MAX)
-        return job_fail(failure, 125, "the command's ", "arguments or variables", -E2BIG);
+    char digits[21];
+
+    if (*count == JOB_STRINGS_MAX) {
+        failure->status = 125;
+        TEXT_JOIN(failure->text, "a command has at most ", text_number(digits, JOB_STRINGS_MAX),
+                  " arguments, and as many variables");
+        return false;
+    }
     strings[(*count)++] = text;
     return true;
 }

@@ -335,6 +335,15 @@ static int try_volume(const struct config *config, const struct volume_config *v
     return err;
 }
 
+static int try_command(const struct config *config)
+{
+    struct agent_job job = { 0 };
+    int err = config->command ? machine_make_job(config, &job) : 0;
+
+    agent_job_fini(&job);
+    return err;
+}
+
 int machine_try(const struct config *config)
 {
     int err = try_kernel(config);
@@ -345,5 +354,5 @@ int machine_try(const struct config *config)
         err = try_net(&config->nets[i]);
     for (size_t i = 0; !err && i < config->volume_count; i++)
         err = try_volume(config, &config->volumes[i]);
-    return err;
+    return err ? err : try_command(config);
 }

@@ -191,7 +191,7 @@ int add_command(struct machine *machine)
     command->machine = machine;
     err = machine_make_job(machine->config, &command->job);
     if (err)
-        return log_errno(err, "the command, its arguments and variables");
+        return err;
     err = make_ports(command);
     if (!err)
         err = make_agent(command);

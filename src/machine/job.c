@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "host/fd.h"
+#include "host/log.h"
 #include "host/terminal.h"
 #include "machine_private.h"
 #include "root_image.h"
@@ -193,5 +194,11 @@ int machine_make_job(const struct config *config, struct agent_job *job)
     add_environment(config, job);
     for (char **arg = config->command; *arg; arg++)
         agent_job_text(job, AGENT_RECORD_ARG, *arg);
+    if (job->err == -E2BIG)
+        log_error("the command, its arguments and variables: more than %d MiB, which the agent in "
+                  "the guest does not take",
+                  AGENT_JOB_MAX >> 20);
+    else if (job->err)
+        (void)log_errno(job->err, "the command, its arguments and variables");
     return job->err;
 }

@@ -142,7 +142,8 @@ void machine_resize_console(struct machine *machine);
 
 /* --- job.c: what the agent is asked to do --- */
 
-/* Returns 0, -ENOMEM, or -E2BIG for a command that is too long. */
+/* Fills in @job, which is agent_job_fini()'s in any case. Logs. Returns 0, -ENOMEM, or -E2BIG for a
+ * command that is too long. */
 int machine_make_job(const struct config *config, struct agent_job *job);
 
 /* --- command.c: the user's COMMAND, and the agent in the guest that runs it --- */

@@ -754,6 +754,30 @@ static void the_agent_passes_many_arguments(void **state)
     expect_output(&f->out, "100000\n");
 }
 
+static void the_agent_tells_that_a_variable_is_too_long(void **state)
+{
+    struct fixture *f = *state;
+    static char variable[200000]; /* Linux takes 128 KiB */
+    memset(variable, 'x', sizeof(variable) - 1);
+    variable[1] = '=';
+    agent_job_text(&f->job, AGENT_RECORD_ENV, variable);
+
+    expect_failure(f, "/bin/true", 126, "its arguments or variables are too long");
+}
+
+static void the_agent_refuses_too_many_variables(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < 262145; i++)
+        agent_job_text(&f->job, AGENT_RECORD_ENV, "A=");
+
+    run_script(f, "true");
+
+    expect_end(f, AGENT_END_FAILED, 125);
+    assert_string_equal(agent_result(f->agent)->text,
+                        "a command has at most 262144 arguments, and as many variables");
+}
+
 static void the_agent_changes_to_the_folder(void **state)
 {
     struct fixture *f = *state;
@@ -1043,6 +1067,8 @@ int main(void)
         TEST(the_agent_tells_a_folder_from_a_program),
         TEST(the_agent_tells_that_an_interpreter_is_missing),
         TEST(the_agent_passes_many_arguments),
+        TEST(the_agent_tells_that_a_variable_is_too_long),
+        TEST(the_agent_refuses_too_many_variables),
         TEST(the_agent_changes_to_the_folder),
         TEST(the_agent_refuses_a_folder_that_is_not_there),
         TEST(the_agent_refuses_a_user_that_nobody_knows),

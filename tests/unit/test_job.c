@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 
 #include "../../src/machine/machine_private.h"
 #include "../../src/machine/root_private.h"
+#include "log_capture.h"
 
 struct fixture {
     struct config config;
@@ -250,6 +252,27 @@ static void names_are_searched_as_on_the_host(void **state)
     free(bare);
 }
 
+static void a_job_that_is_too_large_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct log_capture log;
+    char variable[100000];
+    for (int i = 0; i < 50; i++) {
+        memset(variable, 'x', sizeof(variable));
+        variable[snprintf(variable, sizeof(variable), "V%d=", i)] = 'x';
+        variable[sizeof(variable) - 1] = '\0';
+        assert_int_equal(config_add_text(&f->config.env, variable), 0);
+    }
+
+    assert_int_equal(log_capture_begin(&log), 0);
+    int err = machine_make_job(&f->config, &f->job);
+    const char *said = log_capture_read(&log);
+    log_capture_end(&log);
+
+    assert_int_equal(err, -E2BIG);
+    assert_non_null(strstr(said, "arguments and variables: more than 4 MiB"));
+}
+
 static void what_is_said_goes_before_what_is_there(void **state)
 {
     struct fixture *f = *state;
@@ -303,6 +326,7 @@ int main(void)
         JOB_TEST(a_card_of_passts_gets_addresses_and_a_resolver),
         JOB_TEST(without_passt_nothing_of_a_network_is_touched),
         JOB_TEST(names_are_searched_as_on_the_host),
+        JOB_TEST(a_job_that_is_too_large_is_refused),
         JOB_TEST(what_is_said_goes_before_what_is_there),
         JOB_TEST(another_root_gets_none_of_our_variables),
         JOB_TEST(the_command_and_the_name_arrive),
