@@ -3,8 +3,9 @@
  *
  * The card is looked up by its address, as there may be others, and was found by the kernel when
  * its driver was loaded. The host knows all that is to be set, so nothing is asked for and nothing
- * waits; of IPv6 the kernel hears from the router by itself, once the card is up. */
+ * waits; of IPv6 the kernel hears from the router by itself, at once when the card is up. */
 #include <asm/errno.h>
+#include <linux/fcntl.h>
 #include <linux/if.h>
 #include <linux/route.h>
 #include <linux/sockios.h>
@@ -82,8 +83,22 @@ static long add_default_route(int fd, const struct agent_network *network)
     return SYS(ioctl, fd, SIOCADDRT, &route);
 }
 
+/* Nobody else is on this wire who could have the same address of IPv6: it is good at once, and not
+ * after a second in which somebody might object. A kernel without IPv6 has no such file. */
+static void trust_own_addresses(const struct ifreq *request)
+{
+    char path[64];
+
+    TEXT_JOIN(path, "/proc/sys/net/ipv6/conf/", request->ifr_name, "/accept_dad");
+    int fd = (int)sys_open(path, O_WRONLY);
+    if (fd >= 0)
+        (void)SYS(write, fd, "0", 1);
+    sys_close(&fd);
+}
+
 static long configure(int fd, struct ifreq *request, const struct agent_network *network)
 {
+    trust_own_addresses(request);
     request->ifr_addr = address_of(network->address);
     long err = SYS(ioctl, fd, SIOCSIFADDR, request);
 

@@ -44,8 +44,12 @@ extern const char *const hidden_of_root[];
 struct agent_job;
 /* The card whose network the job sets up; NULL: there is none. */
 const struct net_config *job_find_card(const struct config *config);
-/* The network of a card of --net=user, and how names are resolved by it. */
+/* The network of a card of --net=user, and how names are resolved by it. Logs if they will not be.
+ */
 void job_add_network(const struct config *config, struct agent_job *job);
+/* Whether the guest finds names so, if there are any to be found: not if @host (NULL: none), the
+ * host's resolv.conf, names resolvers of IPv6 alone which nobody else can ask. */
+bool job_reaches_resolver(const char *host);
 /* What the guest has in its /etc/resolv.conf, if the host has @host in its own (NULL: none): the
  * caller's to free. NULL if there is no memory. */
 char *job_describe_resolver(const char *host);

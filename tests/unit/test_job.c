@@ -252,6 +252,41 @@ static void names_are_searched_as_on_the_host(void **state)
     free(bare);
 }
 
+static void resolvers_of_ipv6_alone_are_asked_directly(void **state)
+{
+    const char host[] = "nameserver 2001:db8::53\nsearch a.test\nnameserver\t2001:db8::54  \n"
+                        "nameserver fe80::1%eth0\nnameserver ::1\n";
+    char *text = job_describe_resolver(host);
+    (void)state;
+
+    assert_string_equal(text,
+                        "nameserver 2001:db8::53\nnameserver\t2001:db8::54  \nsearch a.test\n");
+    free(text);
+}
+
+static void one_resolver_of_ipv4_is_enough(void **state)
+{
+    char *text = job_describe_resolver("nameserver 2001:db8::53\nnameserver 192.0.2.1");
+    char *unreachable = job_describe_resolver("nameserver ::1\n");
+    (void)state;
+
+    assert_string_equal(text, "nameserver 10.0.2.3\n");
+    assert_string_equal(unreachable, "nameserver 10.0.2.3\n");
+    free(text);
+    free(unreachable);
+}
+
+static void a_resolver_of_the_host_alone_is_out_of_reach(void **state)
+{
+    (void)state;
+
+    assert_false(job_reaches_resolver("search a.test\nnameserver ::1\nnameserver fe80::1%eth0\n"));
+    assert_true(job_reaches_resolver("nameserver ::1\nnameserver 2001:db8::53\n"));
+    assert_true(job_reaches_resolver("nameserver 127.0.0.53\n")); /* passt asks it there */
+    assert_true(job_reaches_resolver("search a.test\n"));
+    assert_true(job_reaches_resolver(NULL));
+}
+
 static void a_job_that_is_too_large_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -326,6 +361,9 @@ int main(void)
         JOB_TEST(a_card_of_passts_gets_addresses_and_a_resolver),
         JOB_TEST(without_passt_nothing_of_a_network_is_touched),
         JOB_TEST(names_are_searched_as_on_the_host),
+        JOB_TEST(resolvers_of_ipv6_alone_are_asked_directly),
+        JOB_TEST(one_resolver_of_ipv4_is_enough),
+        JOB_TEST(a_resolver_of_the_host_alone_is_out_of_reach),
         JOB_TEST(a_job_that_is_too_large_is_refused),
         JOB_TEST(what_is_said_goes_before_what_is_there),
         JOB_TEST(another_root_gets_none_of_our_variables),

@@ -138,3 +138,28 @@ eight_at_once_in_deep_folders() {
             fail "number $i: status $status, '$(cat "$top/console$i")', $(cat "$top/log$i")"
     done
 }
+
+# On a host that has no IPv4 at all, from the first question on.
+limits[names_come_by_ipv6_alone]=240
+names_come_by_ipv6_alone() {
+    pull_kernel
+    ip link set lo up
+    ip link add outer0 type dummy
+    ip addr add 2001:db8::2/64 dev outer0 nodad
+    ip addr add 2001:db8:1::53/128 dev lo nodad
+    ip link set outer0 up
+    ip route add default via 2001:db8::1
+    serve_names 2001:db8:1::53 &
+    local server=$!
+    echo 'nameserver 2001:db8:1::53' >resolv.conf
+    cat >script <<END
+$claims
+is name "\$(getent ahostsv4 the.server | head -n 1 | cut -d ' ' -f 1)" 10.0.2.2
+is resolver "\$(cat /etc/resolv.conf)" 'nameserver 2001:db8:1::53'
+END
+    status=0
+    unshare --mount sh -c 'mount --bind resolv.conf /etc/resolv.conf && exec "$@"' sh \
+        "$HUTCH" run --boot-timeout=120s -n user -- sh script </dev/null >console 2>log || status=$?
+    kill "$server"
+    expect_claims 2
+}
