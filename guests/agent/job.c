@@ -5,6 +5,7 @@
 #include <asm/errno.h>
 #include <linux/fcntl.h>
 #include <linux/mount.h>
+#include <linux/stat.h>
 
 #include "agent.h"
 
@@ -128,6 +129,24 @@ static bool fail_type(struct failure *failure, const char *type)
     return false;
 }
 
+/* Linux keeps no more unwritten data of a FUSE mount than 1 % of what it keeps of another, and who
+ * writes more sleeps meanwhile: its server may be a process that wants memory to write it. Ours is
+ * the host, so it may be as much as of a disk. Should this fail, writing takes longer. */
+static void let_writes_wait(const char *path)
+{
+    char file[96], major[21], minor[21];
+    struct statx stx;
+
+    if (SYS(statx, SYS_AT_FDCWD, path, 0, STATX_BASIC_STATS, &stx) < 0)
+        return;
+    TEXT_JOIN(file, "/sys/class/bdi/", text_number(major, stx.stx_dev_major), ":",
+              text_number(minor, stx.stx_dev_minor), "/max_ratio");
+    int fd = (int)sys_open(file, O_WRONLY);
+    if (fd >= 0)
+        (void)SYS(write, fd, "100", 3);
+    sys_close(&fd);
+}
+
 /* @data: flags and four texts, in @len bytes that end in a NUL. */
 static bool do_mount(const uint8_t *data, uint32_t len, struct failure *failure)
 {
@@ -148,7 +167,11 @@ static bool do_mount(const uint8_t *data, uint32_t len, struct failure *failure)
     long err = SYS(mount, texts[1], texts[2], texts[0], flags, texts[3]);
     if (err == -ENODEV)
         return fail_type(failure, texts[0]);
-    return err < 0 ? job_fail(failure, 125, "mount on ", texts[2], err) : true;
+    if (err < 0)
+        return job_fail(failure, 125, "mount on ", texts[2], err);
+    if (text_equals(texts[0], "virtiofs") && !(flags & MS_RDONLY))
+        let_writes_wait(texts[2]);
+    return true;
 }
 
 /* The initial RAM file system cannot be unmounted: the new root is moved over it. What we mounted

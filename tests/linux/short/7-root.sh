@@ -32,9 +32,10 @@ holds loopback sh -c 'ip addr show lo | grep -q "inet 127.0.0.1"'
 holds writes sh -c 'echo written >out && mv file moved && mkdir d'
 holds volume test "\$(cat /in/the/guest/id)" = secret
 fails read-only sh -c ': >/in/the/guest/new'
+is unwritten "\$(cat /sys/class/bdi/\$(mountpoint -d .)/max_ratio)" 100
 END
     run_command --name=my-vm -e ADDED=x=y --hide=not-this -v "$HOME/.ssh:/in/the/guest:ro" -- sh script
-    expect_claims 22
+    expect_claims 23
     [[ $(cat out) == written && $(cat moved) == mine && -d d && ! -e file ]] || fail "the folder is not what the guest made"
     [[ ! -e /usr/made && -e /etc/passwd ]] || fail "the guest wrote to the host's files"
 }
