@@ -43,29 +43,51 @@ static int prepare(const struct config *config)
     return err;
 }
 
-/* The folder of the kernel's modules: for -i auto it must be there. */
-static int find_modules(struct config *config)
-{
+/* The kernel's image: to look for it, and to read it for its release, which may mean to unpack it,
+ * is done once, and no earlier than somebody has to know. */
+struct image {
+    bool is_found;             /* config->kernel is its path */
+    bool is_read, has_release; /* of Linux every one has */
     char release[KERNEL_RELEASE_LEN];
+};
 
+static int find_image(struct config *config, struct image *image)
+{
+    int err = image->is_found ? 0 : kernel_resolve(&config->kernel);
+
+    image->is_found = !err;
+    return err;
+}
+
+/* Whether it has one. */
+static bool read_release(const struct config *config, struct image *image)
+{
+    if (!image->is_read)
+        image->has_release = !kernel_release_read(config->kernel, image->release);
+    image->is_read = true;
+    return image->has_release;
+}
+
+/* The folder of the kernel's modules: for -i auto it must be there. */
+static int find_modules(struct config *config, struct image *image)
+{
     if (config->initrd_auto)
         return kernel_modules_find(config->kernel, &config->modules_folder);
-    if (config->command && !kernel_release_read(config->kernel, release))
-        (void)kernel_modules_look(config->kernel, release, &config->modules_folder);
+    if (config->command && read_release(config, image))
+        (void)kernel_modules_look(config->kernel, image->release, &config->modules_folder);
     return 0;
 }
 
 /* A kernel that comes alone boots into the user's own system, if it is Linux. */
-static int choose_root(struct config *config)
+static int choose_root(struct config *config, struct image *image)
 {
-    char release[KERNEL_RELEASE_LEN];
     bool is_linux = true;
 
     if (config->kernel && root_is_open(config)) {
-        int err = kernel_resolve(&config->kernel);
+        int err = find_image(config, image);
         if (err)
             return err;
-        is_linux = !kernel_release_read(config->kernel, release);
+        is_linux = read_release(config, image);
     }
     return root_choose(config, is_linux);
 }
@@ -73,14 +95,15 @@ static int choose_root(struct config *config)
 static int run(struct config *config)
 {
     struct outcome outcome = { .kind = OUTCOME_TOOL_ERROR };
+    struct image image = { 0 };
 
-    int err = choose_root(config);
+    int err = choose_root(config, &image);
     if (!err)
         err = config_check(config);
     if (!err)
-        err = kernel_resolve(&config->kernel);
+        err = find_image(config, &image);
     if (!err)
-        err = find_modules(config);
+        err = find_modules(config, &image);
     if (!err)
         err = root_plan(config);
     if (!err && (config->initrd_auto || config->command))
