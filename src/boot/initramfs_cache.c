@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "host/fd.h"
+#include "host/folder.h"
 
 enum { COPY_SIZE = 64 << 10, NAME_LEN = 32, DAY_S = 24 * 3600, LEFTOVER_S = 3600 };
 
@@ -63,25 +64,6 @@ int initramfs_cache_find(const char *folder, uint64_t key, int *ret)
 }
 
 /* --- storing --- */
-
-static int make_folders(const char *path)
-{
-    char part[PATH_MAX];
-    size_t len = strlen(path);
-
-    if (len >= sizeof(part))
-        return -ENAMETOOLONG;
-    memcpy(part, path, len + 1);
-    for (char *at = part + 1; *at; at++) {
-        if (*at != '/')
-            continue;
-        *at = '\0';
-        if (mkdir(part, 0700) && errno != EEXIST)
-            return -errno;
-        *at = '/';
-    }
-    return mkdir(part, 0700) && errno != EEXIST ? -errno : 0;
-}
 
 static int copy(int from, int to)
 {
@@ -166,7 +148,7 @@ static void make_room(const char *folder)
 int initramfs_cache_store(const char *folder, uint64_t key, int fd)
 {
     char name[NAME_LEN], path[PATH_MAX], place[PATH_MAX];
-    int err = make_folders(folder);
+    int err = folder_make(folder, 0700);
 
     if (err)
         return err;

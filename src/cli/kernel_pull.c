@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "host/fd.h"
+#include "host/folder.h"
 #include "host/log.h"
 #include "host/program.h"
 #include "host/signals.h"
@@ -165,23 +166,6 @@ static int name_folder(const char *cache, const char *package, const char *versi
                        colon ? "%3a" : "", colon ? colon + 1 : version);
 
     return len < PATH_MAX ? 0 : -ENAMETOOLONG;
-}
-
-static int make_folders(const char *path)
-{
-    AUTO_FREE char *copy = strdup(path);
-
-    for (char *at = copy; at; at = strchr(at + 1, '/')) {
-        char cut = *at;
-        *at = '\0';
-        int err = at != copy && mkdir(copy, 0777) && errno != EEXIST ? -errno : 0;
-        *at = cut;
-        if (err)
-            return err;
-    }
-    if (!copy)
-        return -ENOMEM;
-    return mkdir(path, 0777) && errno != EEXIST ? -errno : 0;
 }
 
 /* The image in an unpacked package; its release stands behind "vmlinuz-". */
@@ -410,7 +394,7 @@ static int make_cache(char **ret)
         (void)log_errno(err, "kernel pull");
     if (err)
         return err;
-    err = make_folders(*ret);
+    err = folder_make(*ret, 0700);
     return err ? log_errno(err, "kernel pull: '%s'", *ret) : 0;
 }
 
