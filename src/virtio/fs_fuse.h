@@ -64,6 +64,9 @@ void *fs_reply_add(struct fs_call *call, size_t len);
 void fs_fill_attr(const struct statx *stx, struct fuse_attr *attr);
 void fs_fill_entry(struct fs_call *call, struct fs_inode *inode, const struct statx *stx,
                    struct fuse_entry_out *entry);
+/* The set-user and set-group bits of a mode that a write by anybody but root takes off: without
+ * S_IXGRP, the latter means something else. */
+mode_t fs_set_ids(mode_t mode);
 /* Seconds for which names and attributes hold. */
 uint64_t fs_valid_seconds(const struct fs_share *share);
 /* A file that was just created or found is opened for the guest: adds a fuse_open_out. Takes @fd

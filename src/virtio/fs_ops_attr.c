@@ -123,17 +123,19 @@ static int set_times(const struct fs_call *call, const struct fuse_setattr_in *i
     return err ? -errno : 0;
 }
 
+mode_t fs_set_ids(mode_t mode)
+{
+    return mode & (S_ISUID | (mode & S_IXGRP ? S_ISGID : 0));
+}
+
 /* What a change of owner or size by anybody but root takes off. */
 static int drop_set_ids(const struct fs_call *call)
 {
     struct stat st;
 
-    if (!S_ISREG(call->inode->type) || fstat(call->inode->fd, &st))
+    if (!S_ISREG(call->inode->type) || fstat(call->inode->fd, &st) || !fs_set_ids(st.st_mode))
         return 0;
-    mode_t drop = st.st_mode & S_ISUID;
-    if (st.st_mode & S_IXGRP)
-        drop |= st.st_mode & S_ISGID;
-    return drop ? set_mode(call, st.st_mode & ~drop) : 0;
+    return set_mode(call, st.st_mode & ~fs_set_ids(st.st_mode));
 }
 
 int fs_op_setattr(struct fs_call *call)

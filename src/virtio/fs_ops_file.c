@@ -78,9 +78,7 @@ static int drop_set_ids(const struct fs_share *share, int fd)
         return 0;
     if (fstat(fd, &st))
         return -errno;
-    mode_t drop = st.st_mode & S_ISUID;
-    if (st.st_mode & S_IXGRP)
-        drop |= st.st_mode & S_ISGID;
+    mode_t drop = fs_set_ids(st.st_mode);
     return drop && fchmod(fd, st.st_mode & 07777 & ~drop) ? -errno : 0;
 }
 
