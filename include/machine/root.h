@@ -18,6 +18,7 @@ bool root_is_open(const struct config *config);
  * -errno. */
 int root_choose(struct config *config, bool is_linux);
 
-/* For a machine with a COMMAND: adds the folders that the guest gets, what is hidden in them, the
- * user and the working folder. Comes after config_check(). Logs. Returns 0 or -errno. */
+/* Finds out what is hidden in the folders that the guest gets, and for a COMMAND adds those
+ * folders, the user and the working folder. Comes after config_check(). Logs. Returns 0 or -errno.
+ */
 int root_plan(struct config *config);

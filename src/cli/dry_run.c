@@ -143,7 +143,6 @@ static void print_root(struct json *json, const struct config *config)
     if (config->root == ROOT_IMAGE && config->root_partition)
         json_number(json, "root-partition", config->root_partition);
     json_text(json, "home", homes[config->home]);
-    print_list(json, "hidden", config->hidden);
 }
 
 static void print_user(struct json *json, const struct config *config)
@@ -205,6 +204,7 @@ void dry_run_print(const struct config *config)
     print_disks(&json, config);
     print_nets(&json, config);
     print_volumes(&json, config);
+    print_list(&json, "hidden", config->hidden);
     print_console(&json, "serial", &config->serial);
     print_console(&json, "console", &config->console);
     json_bool(&json, "rng", config->has_rng);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What of the host no guest may see: credentials always, the homes of users unless --home shows
- * them, and what --hide names.
+/* What of the host a guest may not see: what --hide names; and of the host's files that a COMMAND
+ * finds, credentials always, and the homes of users unless --home shows them.
  *
  * The paths need not exist: virtio-fs hides both the file that is there and the name in its folder
- * (virtio/fs_share.h), in every folder that the agent mounts. The manual has this list. */
+ * (virtio/fs_share.h), in every folder that is shared. The manual has this list. */
 #include <errno.h>
 #include <glob.h>
 #include <stdio.h>
@@ -172,13 +172,14 @@ static bool is_same_text(const char *a, const char *b)
     return a && b && !strcmp(a, b);
 }
 
-/* What --hide named, as whole paths. Who is wrong about a name should know, but not have to care:
- * it is hidden as well when it is made. */
-static int complete_named(char **named)
+/* Who is wrong about a name should know, but not have to care: it is hidden as well when it is
+ * made.
+ */
+int hidden_complete(struct config *config)
 {
     AUTO_FREE char *folder = getcwd(NULL, 0);
 
-    for (; named && *named; named++) {
+    for (char **named = config->hidden; named && *named; named++) {
         char *path = path_normalise(folder ? folder : "/", *named);
 
         if (!path)
@@ -197,7 +198,7 @@ static int complete_named(char **named)
 
 int hidden_find(struct config *config, const struct homes *homes)
 {
-    int err = complete_named(config->hidden);
+    int err = hidden_complete(config);
 
     if (!err)
         err = add_system(&config->hidden);

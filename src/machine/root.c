@@ -368,11 +368,10 @@ static int plan_files(struct config *config)
     return err == -ENOMEM ? log_errno(err, "the guest's folders") : err;
 }
 
-int root_plan(struct config *config)
+static int plan_command(struct config *config)
 {
-    if (!config->command)
-        return 0;
     int err = place_volumes(config);
+
     if (!err)
         err = identity_find(config);
     if (!err)
@@ -380,4 +379,12 @@ int root_plan(struct config *config)
     if (!err)
         err = name_tags(config);
     return err ? err : config_check_device_count(config);
+}
+
+int root_plan(struct config *config)
+{
+    if (config->command)
+        return plan_command(config);
+    int err = hidden_complete(config);
+    return err == -ENOMEM ? log_errno(err, "--hide") : err;
 }

@@ -33,8 +33,10 @@ char *identity_shell(void);
 
 /* --- hidden.c --- */
 
-/* Makes config->hidden, which has the paths of --hide, the list of all that no guest may see.
- * Returns 0, -ENOMEM, or -EINVAL, which it logs. */
+/* Makes whole paths of those of --hide, in config->hidden. Returns 0, -ENOMEM, or -EINVAL, which it
+ * logs. */
+int hidden_complete(struct config *config);
+/* The same, and adds all else that a COMMAND may not see of the host. */
 int hidden_find(struct config *config, const struct homes *homes);
 /* What of the host's root is the kernel's, or of this boot, and made anew in the guest. */
 extern const char *const hidden_of_root[];

@@ -70,9 +70,8 @@ static int open_net(const struct net_config *net, struct net_backend **ret)
     return -EINVAL;
 }
 
-/* For a COMMAND no folder has anything in it of what is hidden; the host's root has nothing either
- * of what the guest's kernel has itself. The paths are the config's, the list is the
- * caller's. */
+/* No folder has anything in it of what is hidden; the host's root has nothing either of what the
+ * guest's kernel has itself. The paths are the config's, the list is the caller's. */
 static const char **list_hidden(const struct config *config, const struct volume_config *volume)
 {
     bool is_host_root = volume->is_root && config->root == ROOT_HOST;
@@ -83,7 +82,7 @@ static const char **list_hidden(const struct config *config, const struct volume
     while (hidden_of_root[own_count])
         own_count++;
     const char **list = calloc(count + own_count + 1, sizeof(*list));
-    for (size_t i = 0; list && config->command && i < count; i++)
+    for (size_t i = 0; list && i < count; i++)
         list[i] = config->hidden[i];
     for (size_t i = 0; list && is_host_root && i < own_count; i++)
         list[count + i] = hidden_of_root[i];

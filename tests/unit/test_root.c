@@ -15,7 +15,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../../src/machine/machine_private.h"
 #include "../../src/machine/root_private.h"
+#include "../../src/virtio/fs_tree.h"
 #include "log_capture.h"
 #include "scratch.h"
 
@@ -334,6 +336,27 @@ static void a_home_that_may_be_written_covers_what_is_in_it(void **state)
     assert_false(is_hidden(f, getenv("HOME")));
 }
 
+static void what_is_named_is_hidden_without_a_command_as_well(void **state)
+{
+    struct fixture *f = *state;
+    struct fs_share *share;
+    char path[PATH_MAX];
+    f->config.command = NULL;
+    f->config.root = ROOT_NONE;
+    f->config.volumes[0] = (struct volume_config){ .path = strdup("home"), .tag = strdup("tag") };
+    f->config.volume_count = 1;
+    assert_int_equal(config_add_text(&f->config.hidden, "home/work"), 0);
+
+    plan(f);
+    assert_int_equal(session_open_volume(&f->config, &f->config.volumes[0], &share), 0);
+
+    (void)snprintf(path, sizeof(path), "%s/home/work", f->folder);
+    assert_true(is_hidden(f, path));
+    assert_int_equal(share->hidden_count, 1);
+    assert_true(share->hidden[0].has_file);
+    fs_share_destroy(share);
+}
+
 static void credentials_are_hidden_even_where_the_home_is_not(void **state)
 {
     struct fixture *f = *state;
@@ -471,6 +494,7 @@ int main(void)
         ROOT_TEST(what_has_the_home_in_it_is_not_shared_either),
         ROOT_TEST(a_home_that_is_a_link_counts),
         ROOT_TEST(a_home_that_may_be_written_covers_what_is_in_it),
+        ROOT_TEST(what_is_named_is_hidden_without_a_command_as_well),
         ROOT_TEST(credentials_are_hidden_even_where_the_home_is_not),
         ROOT_TEST(a_volume_of_the_users_stands_for_the_working_folder),
         ROOT_TEST(every_folder_has_a_tag_of_its_own),
