@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The parts of the agent: what it makes of the machine (machine.c, network.c), what the kernel says
- * meanwhile (kernel_log.c), the job (job.c, user.c), the command (command.c) and the conversation
- * with the host (agent.c). */
+ * meanwhile (kernel_log.c), the job (job.c, user.c), the command (command.c), why any of it failed
+ * (failure.c), and the conversation with the host (agent.c). */
 #pragma once
 
 #include <stdbool.h>
@@ -31,14 +31,20 @@ void kernel_log_read(int fd,
                      void (*tell)(void *ctx, enum agent_event event, const char *text, size_t len),
                      void *ctx);
 
-/* --- job.c --- */
-
-enum { JOB_STRINGS_MAX = 262144 };
+/* --- failure.c --- */
 
 struct failure {
     uint32_t status; /* as in struct agent_failed */
     char text[AGENT_TEXT_MAX + 1];
 };
+
+/* Notes that @what, and in quotes @name, failed with @err, a negative errno. Returns false. */
+bool failure_describe(struct failure *failure, uint32_t status, const char *what, const char *name,
+                      long err);
+
+/* --- job.c --- */
+
+enum { JOB_STRINGS_MAX = 262144 };
 
 struct job {
     uint32_t len; /* of the records */
@@ -58,9 +64,6 @@ bool job_add(struct job *job, const void *data, uint32_t len);
 /* Reads the records; mounts and changes the root as they say, in their order. Returns whether all
  * of it was done; @failure says what was not. */
 bool job_prepare(struct job *job, struct failure *failure);
-/* Writes why @what could not be done. Returns false. */
-bool job_fail(struct failure *failure, uint32_t status, const char *what, const char *name,
-              long err);
 
 /* --- network.c --- */
 

@@ -202,12 +202,12 @@ static bool judge_report(const struct report *report, const struct job *job,
 
     switch (report->stage) {
     case STAGE_EXEC:
-        return job_fail(failure, is_missing ? 127 : 126, "", job->args[0], report->err);
+        return failure_describe(failure, is_missing ? 127 : 126, "", job->args[0], report->err);
     case STAGE_FOLDER:
-        return job_fail(failure, 125, "working folder ", job->folder, report->err);
+        return failure_describe(failure, 125, "working folder ", job->folder, report->err);
     default:
-        return job_fail(failure, 125, "the command's ", names[report->stage == STAGE_TERMINAL],
-                        report->err);
+        return failure_describe(failure, 125, "the command's ",
+                                names[report->stage == STAGE_TERMINAL], report->err);
     }
 }
 
@@ -235,7 +235,7 @@ static bool start(struct command *command, struct child_ends *ends, struct job *
         sys_exit(127);
     }
     if (err < 0)
-        return job_fail(failure, 125, "start ", job->args[0], err);
+        return failure_describe(failure, 125, "start ", job->args[0], err);
     command->pid = (int)err;
     sys_close(&ends->report[1]);
     err = SYS(read, ends->report[0], &report, sizeof(report));

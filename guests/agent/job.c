@@ -20,58 +20,9 @@ bool job_add(struct job *job, const void *data, uint32_t len)
     return true;
 }
 
-/* The errors that people meet; of others the number. */
-static const char *error_text(long err, char *digits)
-{
-    switch (-err) {
-    case ENOENT:
-        return "no such file or directory";
-    case EACCES:
-        return "permission denied";
-    case EPERM:
-        return "operation not permitted";
-    case EROFS:
-        return "read-only file system";
-    case EIO:
-        return "input/output error";
-    case ENOSPC:
-        return "no space left";
-    case EBUSY:
-        return "busy";
-    case ENOTDIR:
-        return "not a directory";
-    case EISDIR:
-        return "is a directory";
-    case ELIBACC:
-        return "the interpreter or loader that it needs is not there";
-    case ENOMEM:
-        return "out of memory";
-    case ENOEXEC:
-        return "not a program of this machine";
-    case E2BIG:
-        return "its arguments or variables are too long";
-    case EINVAL:
-        return "invalid argument";
-    case ELOOP:
-        return "too many symbolic links";
-    default:
-        return text_number(digits, (uint64_t)-err);
-    }
-}
-
-bool job_fail(struct failure *failure, uint32_t status, const char *what, const char *name,
-              long err)
-{
-    char digits[21];
-
-    failure->status = status;
-    TEXT_JOIN(failure->text, what, "'", name, "': ", error_text(err, digits));
-    return false;
-}
-
 static bool fail_record(struct failure *failure)
 {
-    return job_fail(failure, 125, "the job's ", "records", -EINVAL);
+    return failure_describe(failure, 125, "the job's ", "records", -EINVAL);
 }
 
 /* --- what is done --- */
@@ -107,7 +58,7 @@ static bool do_mkdir(const char *path, struct failure *failure)
 {
     long err = make_folder(path);
 
-    return err < 0 ? job_fail(failure, 125, "make the folder ", path, err) : true;
+    return err < 0 ? failure_describe(failure, 125, "make the folder ", path, err) : true;
 }
 
 /* A type that nobody registered: by which option of the kernel's configuration it would be. */
@@ -168,7 +119,7 @@ static bool do_mount(const uint8_t *data, uint32_t len, struct failure *failure)
     if (err == -ENODEV)
         return fail_type(failure, texts[0]);
     if (err < 0)
-        return job_fail(failure, 125, "mount on ", texts[2], err);
+        return failure_describe(failure, 125, "mount on ", texts[2], err);
     if (text_equals(texts[0], "virtiofs") && !(flags & MS_RDONLY))
         let_writes_wait(texts[2]);
     return true;
@@ -187,7 +138,7 @@ static bool do_root(const char *path, struct failure *failure)
         (void)SYS(mkdirat, SYS_AT_FDCWD, target, 0755);
         err = SYS(mount, moved[i], target, NULL, MS_MOVE, NULL);
         if (err < 0)
-            return job_fail(failure, 125, "move to ", target, err);
+            return failure_describe(failure, 125, "move to ", target, err);
     }
     err = SYS(chdir, path);
     if (err >= 0)
@@ -196,14 +147,14 @@ static bool do_root(const char *path, struct failure *failure)
         err = SYS(chroot, ".");
     if (err >= 0)
         err = SYS(chdir, "/");
-    return err < 0 ? job_fail(failure, 125, "change the root to ", path, err) : true;
+    return err < 0 ? failure_describe(failure, 125, "change the root to ", path, err) : true;
 }
 
 static bool do_host_name(const char *name, struct failure *failure)
 {
     long err = SYS(sethostname, name, strlen(name));
 
-    return err < 0 ? job_fail(failure, 125, "name the machine ", name, err) : true;
+    return err < 0 ? failure_describe(failure, 125, "name the machine ", name, err) : true;
 }
 
 /* What is at @path is not written to: it may be a link to anywhere. */
@@ -218,7 +169,7 @@ static bool do_file(const char *path, uint32_t len, struct failure *failure)
     int fd = (int)SYS(openat, SYS_AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL | SYS_CLOEXEC, 0644);
     long put = fd < 0 ? fd : SYS(write, fd, text, strlen(text));
     sys_close(&fd);
-    return put < 0 ? job_fail(failure, 125, "make the file ", path, put) : true;
+    return put < 0 ? failure_describe(failure, 125, "make the file ", path, put) : true;
 }
 
 /* Somebody may live where nothing can be made; that is for the command to find out. */

@@ -119,7 +119,8 @@ bool network_set_up(const struct agent_network *network, struct failure *failure
 
     sys_close(&fd);
     if (err < 0)
-        return job_fail(failure, 125, "the addresses of network card ", request.ifr_name, err);
+        return failure_describe(failure, 125, "the addresses of network card ", request.ifr_name,
+                                err);
     if (is_there)
         return true;
     failure->status = 123;
