@@ -92,10 +92,7 @@ static void let_writes_wait(const char *path)
         return;
     TEXT_JOIN(file, "/sys/class/bdi/", text_number(major, stx.stx_dev_major), ":",
               text_number(minor, stx.stx_dev_minor), "/max_ratio");
-    int fd = (int)sys_open(file, O_WRONLY);
-    if (fd >= 0)
-        (void)SYS(write, fd, "100", 3);
-    sys_close(&fd);
+    (void)write_text(file, "100");
 }
 
 /* @data: flags and four texts, in @len bytes that end in a NUL. */

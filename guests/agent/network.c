@@ -5,7 +5,6 @@
  * its driver was loaded. The host knows all that is to be set, so nothing is asked for and nothing
  * waits; of IPv6 the kernel hears from the router by itself, at once when the card is up. */
 #include <asm/errno.h>
-#include <linux/fcntl.h>
 #include <linux/if.h>
 #include <linux/route.h>
 #include <linux/sockios.h>
@@ -90,10 +89,7 @@ static void trust_own_addresses(const struct ifreq *request)
     char path[64];
 
     TEXT_JOIN(path, "/proc/sys/net/ipv6/conf/", request->ifr_name, "/accept_dad");
-    int fd = (int)sys_open(path, O_WRONLY);
-    if (fd >= 0)
-        (void)SYS(write, fd, "0", 1);
-    sys_close(&fd);
+    (void)write_text(path, "0");
 }
 
 static long configure(int fd, struct ifreq *request, const struct agent_network *network)

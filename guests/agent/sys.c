@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Where the program begins, and what a C library would have had. */
+#include <linux/fcntl.h>
+
 #include "sys.h"
 
 _Noreturn void agent_main(void);
@@ -163,4 +165,14 @@ long read_text(const char *path, char *text, size_t size)
         len--;
     text[len] = '\0';
     return len;
+}
+
+long write_text(const char *path, const char *text)
+{
+    int fd = (int)sys_open(path, O_WRONLY);
+    if (fd < 0)
+        return fd;
+    long put = SYS(write, fd, text, strlen(text));
+    sys_close(&fd);
+    return put < 0 ? put : 0;
 }

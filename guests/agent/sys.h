@@ -71,3 +71,5 @@ const char *text_number(char *digits, uint64_t number);
 
 /* Reads a small file as a text without the newline at its end. Returns its length or -errno. */
 long read_text(const char *path, char *text, size_t size);
+/* Writes a text into a file of the kernel's, at once. Returns 0 or -errno. */
+long write_text(const char *path, const char *text);
