@@ -58,6 +58,9 @@ bool arch_has_hardware_flag(void);
  * hardware for it. */
 void arch_advise_virtualization(bool was_tried, char *buf, size_t size);
 
+/* KVM_CREATE_VM, again if a signal came. Returns a descriptor or -errno. */
+int vm_create_fd(int kvm_fd, unsigned long type);
+
 /* Finds the type of a VM whose memory ends below @memory_end, for KVM_CREATE_VM. Logs why there can
  * be none. Returns 0 or -errno. */
 int arch_vm_type(int kvm_fd, uint64_t memory_end, unsigned long *ret);

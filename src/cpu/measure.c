@@ -39,9 +39,9 @@ static int tiny_create_vm(struct tiny_machine *tiny, int kvm_fd)
 
     if (err)
         return err;
-    tiny->vm_fd = ioctl(kvm_fd, KVM_CREATE_VM, type);
+    tiny->vm_fd = vm_create_fd(kvm_fd, type);
     if (tiny->vm_fd < 0)
-        return -errno;
+        return tiny->vm_fd;
     arch_tiny_prepare(tiny->vm_fd);
     tiny->vcpu_fd = ioctl(tiny->vm_fd, KVM_CREATE_VCPU, 0UL);
     return tiny->vcpu_fd < 0 ? -errno : 0;

@@ -100,6 +100,16 @@ static int check_cpu_count(const struct vm *vm, const char *path)
     return -EINVAL;
 }
 
+int vm_create_fd(int kvm_fd, unsigned long type)
+{
+    int fd;
+
+    do
+        fd = ioctl(kvm_fd, KVM_CREATE_VM, type);
+    while (fd < 0 && errno == EINTR);
+    return fd < 0 ? -errno : fd;
+}
+
 static int create_vm(struct vm *vm, const char *path, uint64_t memory_end)
 {
     unsigned long type;
@@ -107,18 +117,15 @@ static int create_vm(struct vm *vm, const char *path, uint64_t memory_end)
 
     if (err)
         return err;
-    do
-        vm->fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, type);
-    while (vm->fd < 0 && errno == EINTR);
-
-    if (vm->fd < 0 && errno == EBUSY) {
+    vm->fd = vm_create_fd(vm->kvm_fd, type);
+    if (vm->fd == -EBUSY) {
         log_error("'%s': KVM_CREATE_VM: another hypervisor (VirtualBox?) has the CPU's "
                   "virtualization: stop its machines",
                   path);
         return -EBUSY;
     }
     if (vm->fd < 0)
-        return log_errno(-errno, "'%s': KVM_CREATE_VM", path);
+        return log_errno(vm->fd, "'%s': KVM_CREATE_VM", path);
 
     int size = ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
     if (size < (int)sizeof(struct kvm_run))

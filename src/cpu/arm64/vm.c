@@ -179,6 +179,6 @@ void arch_probe(int kvm_fd, struct kvm_probe *ret)
     ret->address_bits = max_address_bits(kvm_fd);
     if (arch_vm_type(kvm_fd, MIB, &type))
         return;
-    AUTO_CLOSE int vm_fd = ioctl(kvm_fd, KVM_CREATE_VM, type);
+    AUTO_CLOSE int vm_fd = vm_create_fd(kvm_fd, type);
     ret->gic_version = vm_fd < 0 ? 0 : gic_best_version(vm_fd);
 }
