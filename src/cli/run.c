@@ -92,12 +92,12 @@ static int choose_root(struct config *config, struct image *image)
     return root_choose(config, is_linux);
 }
 
-static int run(struct config *config)
+/* From the options to all that the machine is made of. */
+static int plan(struct config *config)
 {
-    struct outcome outcome = { .kind = OUTCOME_TOOL_ERROR };
     struct image image = { 0 };
-
     int err = choose_root(config, &image);
+
     if (!err)
         err = config_check(config);
     if (!err)
@@ -108,30 +108,40 @@ static int run(struct config *config)
         err = root_plan(config);
     if (!err && (config->initrd_auto || config->command))
         (void)initrd_cache_folder(&config->cache_folder); /* without one, it is made anew */
+    return err;
+}
+
+/* Tells how it ended to whoever wants to know. Returns the exit status. */
+static int tell_end(const struct config *config, const struct outcome *outcome, bool has_result)
+{
+    status_tell_end(config->status_fd, outcome, config->name);
+    int err = has_result ? outcome_write(outcome, config->name, config->result_path) : 0;
+
+    if (err == -ENXIO)
+        log_error("result '%s': nobody reads this pipe", config->result_path);
+    else if (err)
+        (void)log_errno(err, "result '%s'", config->result_path);
+    return err ? STATUS_TOOL_ERROR : outcome_status(outcome);
+}
+
+static int run(struct config *config)
+{
+    struct outcome outcome = { .kind = OUTCOME_TOOL_ERROR };
+    int err = plan(config);
     /* Also of a machine that is not to be: the result tells that, and must do no harm. */
-    if (machine_check_result(config))
-        return STATUS_TOOL_ERROR;
+    int result_err = machine_check_result(config);
+
     if (!err)
-        err = prepare(config);
+        err = result_err ? result_err : prepare(config);
     if (!err && config->dry_run) {
         dry_run_print(config);
         return cli_finish_output(0);
     }
+    if (config->dry_run)
+        return STATUS_TOOL_ERROR;
     if (!err)
         machine_run(config, &outcome);
-    if (!config->dry_run)
-        status_tell_end(config->status_fd, &outcome, config->name);
-    if (config->result_path && !config->dry_run) {
-        err = outcome_write(&outcome, config->name, config->result_path);
-        if (err) {
-            if (err == -ENXIO)
-                log_error("result '%s': nobody reads this pipe", config->result_path);
-            else
-                (void)log_errno(err, "result '%s'", config->result_path);
-            return STATUS_TOOL_ERROR;
-        }
-    }
-    return outcome_status(&outcome);
+    return tell_end(config, &outcome, config->result_path && !result_err);
 }
 
 static int parse_and_run(int argc, char **argv, struct config *config)
