@@ -182,7 +182,7 @@ static void the_sizes_of_pages_are_those_that_the_guest_finds(void **state)
 
     LOAD(f, MRS_X1_ID_AA64MMFR0, STR_X1_X0);
 
-    assert_int_equal(page_sizes_of(run_to_value(f)), vcpu_page_sizes(f->vcpu));
+    assert_int_equal(cpu_page_sizes_of(run_to_value(f)), vcpu_page_sizes(f->vcpu));
     assert_true(vcpu_page_sizes(f->vcpu) != 0);
 }
 

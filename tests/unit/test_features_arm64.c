@@ -26,7 +26,7 @@ static void page_sizes_are_told_from_the_register(void **state)
     (void)state;
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-        assert_int_equal(page_sizes_of(cases[i].mmfr0), cases[i].sizes);
+        assert_int_equal(cpu_page_sizes_of(cases[i].mmfr0), cases[i].sizes);
 }
 
 static void a_guest_gets_what_there_is_and_was_not_masked(void **state)

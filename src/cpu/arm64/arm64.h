@@ -37,7 +37,7 @@ struct arch_vm {
 struct cpu_parts cpu_parts_chosen(const struct cpu_parts *offered, const struct cpu_model *model);
 
 /* The sizes of pages, ORed, of a CPU whose ID_AA64MMFR0_EL1 is this. */
-uint64_t page_sizes_of(uint64_t mmfr0);
+uint64_t cpu_page_sizes_of(uint64_t mmfr0);
 
 /* --- gic.c --- */
 
@@ -52,15 +52,15 @@ unsigned gic_best_version(int vm_fd);
 /* --- the common words of KVM's interface --- */
 
 /* Sets an attribute of a KVM device or a vCPU. Returns 0 or -errno. */
-int set_attribute(int fd, uint32_t group, uint64_t attribute, const void *value);
+int kvm_set_attribute(int fd, uint32_t group, uint64_t attribute, const void *value);
 
 /* A core register by its place in struct kvm_regs. */
 #define CORE_REGISTER(field)                                                                       \
     (KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_CORE | KVM_REG_ARM_CORE_REG(field))
 
 /* Returns 0 or -errno. */
-int get_register(int vcpu_fd, uint64_t id, uint64_t *value);
-int set_register(int vcpu_fd, uint64_t id, uint64_t value);
+int kvm_get_register(int vcpu_fd, uint64_t id, uint64_t *value);
+int kvm_set_register(int vcpu_fd, uint64_t id, uint64_t value);
 
 /* The processor state at a start: EL1 with its own stack pointer, all exceptions masked. */
 #define PSTATE_START (PSR_D_BIT | PSR_A_BIT | PSR_I_BIT | PSR_F_BIT | PSR_MODE_EL1h)

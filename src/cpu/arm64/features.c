@@ -33,7 +33,7 @@ struct cpu_parts cpu_parts_chosen(const struct cpu_parts *offered, const struct 
 
 /* Arm DDI 0487, ID_AA64MMFR0_EL1: the field of 16 KiB counts up from "not there" as 0, the others
  * from "there" as 0, with 15 as "not there". */
-uint64_t page_sizes_of(uint64_t mmfr0)
+uint64_t cpu_page_sizes_of(uint64_t mmfr0)
 {
     enum { NOT_THERE = 15 };
     uint64_t sizes = 0;

@@ -16,7 +16,7 @@
 
 enum { GICV2_MAX_CPUS = 8 };
 
-int set_attribute(int fd, uint32_t group, uint64_t attribute, const void *value)
+int kvm_set_attribute(int fd, uint32_t group, uint64_t attribute, const void *value)
 {
     struct kvm_device_attr attr = { .group = group, .attr = attribute, .addr = (uintptr_t)value };
 
@@ -35,7 +35,7 @@ static int create_device(int vm_fd, uint32_t type, uint32_t flags)
 
 static int place(int fd, uint64_t part, uint64_t address)
 {
-    return set_attribute(fd, KVM_DEV_ARM_VGIC_GRP_ADDR, part, &address);
+    return kvm_set_attribute(fd, KVM_DEV_ARM_VGIC_GRP_ADDR, part, &address);
 }
 
 /* Redistributors in one region (Linux 4.18), which may be as many as there are CPUs. */
@@ -44,8 +44,8 @@ static int place_redistributors(const struct vm *vm)
     const unsigned count_shift = 52;
     uint64_t region = LAYOUT_GIC_REDIST_BASE | (uint64_t)vm->cpu_count << count_shift;
 
-    return set_attribute(vm->arch->gic_fd, KVM_DEV_ARM_VGIC_GRP_ADDR,
-                         KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION, &region);
+    return kvm_set_attribute(vm->arch->gic_fd, KVM_DEV_ARM_VGIC_GRP_ADDR,
+                             KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION, &region);
 }
 
 /* Without one there are no messages, and virtio falls back on wires. */
@@ -108,7 +108,7 @@ int gic_create(struct vm *vm)
     if (fd < 0)
         return log_errno(fd, "KVM: GICv%u", version);
     vm->arch->gic_fd = fd;
-    int err = set_attribute(fd, KVM_DEV_ARM_VGIC_GRP_NR_IRQS, 0, &interrupts);
+    int err = kvm_set_attribute(fd, KVM_DEV_ARM_VGIC_GRP_NR_IRQS, 0, &interrupts);
     if (err)
         return log_errno(err, "KVM: %u interrupts", interrupts);
     return version == 3 ? create_v3(vm) : create_v2(vm);
@@ -129,12 +129,12 @@ static int set_early_wires(struct vm *vm)
 int gic_complete(struct vm *vm)
 {
     struct arch_vm *arch = vm->arch;
-    int err =
-        set_attribute(arch->gic_fd, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT, NULL);
+    int err = kvm_set_attribute(arch->gic_fd, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT,
+                                NULL);
 
     if (!err && arch->its_fd >= 0)
-        err = set_attribute(arch->its_fd, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT,
-                            NULL);
+        err = kvm_set_attribute(arch->its_fd, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT,
+                                NULL);
     arch->is_gic_complete = !err;
     if (!err)
         err = set_early_wires(vm);

@@ -39,12 +39,12 @@ int arch_tiny_start(int vm_fd, int vcpu_fd, uint64_t address, uint32_t rounds)
     if (ioctl(vm_fd, KVM_ARM_PREFERRED_TARGET, &init) < 0 ||
         ioctl(vcpu_fd, KVM_ARM_VCPU_INIT, &init) < 0)
         return -errno;
-    int err = set_register(vcpu_fd, CORE_REGISTER(regs.pstate), PSTATE_START);
+    int err = kvm_set_register(vcpu_fd, CORE_REGISTER(regs.pstate), PSTATE_START);
     if (!err)
-        err = set_register(vcpu_fd, CORE_REGISTER(regs.pc), address);
+        err = kvm_set_register(vcpu_fd, CORE_REGISTER(regs.pc), address);
     if (!err)
-        err = set_register(vcpu_fd, CORE_REGISTER(regs.regs[0]), rounds);
+        err = kvm_set_register(vcpu_fd, CORE_REGISTER(regs.regs[0]), rounds);
     if (!err)
-        err = set_register(vcpu_fd, CORE_REGISTER(regs.regs[1]), LAYOUT_SERIAL);
+        err = kvm_set_register(vcpu_fd, CORE_REGISTER(regs.regs[1]), LAYOUT_SERIAL);
     return err;
 }

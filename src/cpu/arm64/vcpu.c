@@ -26,7 +26,7 @@ uint64_t cpu_hardware_id(const struct cpu_model *model, unsigned index)
     return (index & 0xf) | (uint64_t)(index >> 4 & 0xff) << 8 | (uint64_t)(index >> 12) << 16;
 }
 
-int get_register(int vcpu_fd, uint64_t id, uint64_t *value)
+int kvm_get_register(int vcpu_fd, uint64_t id, uint64_t *value)
 {
     uint64_t read;
     struct kvm_one_reg reg = { .id = id, .addr = (uintptr_t)&read };
@@ -37,7 +37,7 @@ int get_register(int vcpu_fd, uint64_t id, uint64_t *value)
     return 0;
 }
 
-int set_register(int vcpu_fd, uint64_t id, uint64_t value)
+int kvm_set_register(int vcpu_fd, uint64_t id, uint64_t value)
 {
     struct kvm_one_reg reg = { .id = id, .addr = (uintptr_t)&value };
 
@@ -47,9 +47,9 @@ int set_register(int vcpu_fd, uint64_t id, uint64_t value)
 uint64_t vcpu_page_sizes(const struct vcpu *vcpu)
 {
     uint64_t mmfr0;
-    int err = get_register(vcpu->fd, ARM64_SYS_REG(3, 0, 0, 7, 0), &mmfr0);
+    int err = kvm_get_register(vcpu->fd, ARM64_SYS_REG(3, 0, 0, 7, 0), &mmfr0);
 
-    return err ? 0 : page_sizes_of(mmfr0);
+    return err ? 0 : cpu_page_sizes_of(mmfr0);
 }
 
 static void choose(struct kvm_vcpu_init *init, unsigned feature)
@@ -88,10 +88,11 @@ int arch_vcpu_init(struct vcpu *vcpu, const struct cpu_model *model)
 static int complete_pmu(const struct vcpu *vcpu)
 {
     int intid = PMU_INTID;
-    int err = set_attribute(vcpu->fd, KVM_ARM_VCPU_PMU_V3_CTRL, KVM_ARM_VCPU_PMU_V3_IRQ, &intid);
+    int err =
+        kvm_set_attribute(vcpu->fd, KVM_ARM_VCPU_PMU_V3_CTRL, KVM_ARM_VCPU_PMU_V3_IRQ, &intid);
 
     if (!err)
-        err = set_attribute(vcpu->fd, KVM_ARM_VCPU_PMU_V3_CTRL, KVM_ARM_VCPU_PMU_V3_INIT, NULL);
+        err = kvm_set_attribute(vcpu->fd, KVM_ARM_VCPU_PMU_V3_CTRL, KVM_ARM_VCPU_PMU_V3_INIT, NULL);
     if (err == -ENODEV) {
         log_error("CPU %u: KVM found no performance monitors here; leave them out with "
                   "--cpu=host,-pmu",
@@ -106,7 +107,7 @@ static void place_stolen_time(const struct vcpu *vcpu)
 {
     uint64_t address = LAYOUT_STOLEN_TIME_BASE + (uint64_t)vcpu->index * LAYOUT_STOLEN_TIME_STRIDE;
 
-    (void)set_attribute(vcpu->fd, KVM_ARM_VCPU_PVTIME_CTRL, KVM_ARM_VCPU_PVTIME_IPA, &address);
+    (void)kvm_set_attribute(vcpu->fd, KVM_ARM_VCPU_PVTIME_CTRL, KVM_ARM_VCPU_PVTIME_IPA, &address);
 }
 
 int arch_vcpu_complete(struct vcpu *vcpu)
@@ -124,13 +125,13 @@ int arch_vcpu_complete(struct vcpu *vcpu)
 
 int arch_vcpu_set_entry(struct vcpu *vcpu, struct guest_mem *mem, const struct cpu_entry *entry)
 {
-    int err = set_register(vcpu->fd, CORE_REGISTER(regs.pstate), PSTATE_START);
+    int err = kvm_set_register(vcpu->fd, CORE_REGISTER(regs.pstate), PSTATE_START);
 
     (void)mem;
     if (!err)
-        err = set_register(vcpu->fd, CORE_REGISTER(regs.pc), entry->address);
+        err = kvm_set_register(vcpu->fd, CORE_REGISTER(regs.pc), entry->address);
     if (!err)
-        err = set_register(vcpu->fd, CORE_REGISTER(regs.regs[0]), entry->argument);
+        err = kvm_set_register(vcpu->fd, CORE_REGISTER(regs.regs[0]), entry->argument);
     return err ? log_errno(err, "CPU %u: its first registers", vcpu->index) : 0;
 }
 
@@ -179,16 +180,16 @@ void arch_vcpu_describe(const struct vcpu *vcpu, char *buf, size_t size)
 {
     uint64_t pc, pstate, sp = 0, esr = 0, far = 0;
 
-    int err = get_register(vcpu->fd, CORE_REGISTER(regs.pc), &pc);
+    int err = kvm_get_register(vcpu->fd, CORE_REGISTER(regs.pc), &pc);
     if (!err)
-        err = get_register(vcpu->fd, CORE_REGISTER(regs.pstate), &pstate);
+        err = kvm_get_register(vcpu->fd, CORE_REGISTER(regs.pstate), &pstate);
     if (err) {
         snprintf(buf, size, "an unknown address (%s)", strerror(-err));
         return;
     }
-    (void)get_register(vcpu->fd, CORE_REGISTER(sp_el1), &sp);
-    (void)get_register(vcpu->fd, ARM64_SYS_REG(3, 0, 5, 2, 0), &esr);
-    (void)get_register(vcpu->fd, ARM64_SYS_REG(3, 0, 6, 0, 0), &far);
+    (void)kvm_get_register(vcpu->fd, CORE_REGISTER(sp_el1), &sp);
+    (void)kvm_get_register(vcpu->fd, ARM64_SYS_REG(3, 0, 5, 2, 0), &esr);
+    (void)kvm_get_register(vcpu->fd, ARM64_SYS_REG(3, 0, 6, 0, 0), &far);
     snprintf(buf, size,
              "%#llx, EL%u, pstate %#llx, sp_el1 %#llx, last esr_el1 %#llx, far_el1 %#llx",
              (unsigned long long)pc, (unsigned)(pstate >> 2 & 3), (unsigned long long)pstate,
