@@ -5,7 +5,9 @@
  * cards nobody knows what is behind them: they are left to the command.
  *
  * passt has an address of IPv4 for the host's resolver, which it forwards to if that has one of
- * IPv4, too. Where all have IPv6 alone, the guest is told those, and asks them by itself. */
+ * IPv4, too; but over UDP only. A program whose answer does not fit a message of 512 bytes would
+ * ask again by TCP, and wait for minutes: so it is told to take larger ones (RFC 6891). Where all
+ * have IPv6 alone, the guest is told those, and asks them by itself. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -118,7 +120,7 @@ static bool has_line(const char *host, bool (*is_wanted)(const char *line))
 
 char *job_describe_resolver(const char *host)
 {
-    static const char ours[] = "nameserver " NET_PASST_RESOLVER "\n";
+    static const char ours[] = "nameserver " NET_PASST_RESOLVER "\noptions edns0\n";
     char *text = malloc(sizeof(ours) + (host ? strlen(host) + 1 : 0));
 
     if (!text)

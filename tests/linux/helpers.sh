@@ -133,9 +133,10 @@ make_outer_network() {
     ip route add default via 2001:db8::1
 }
 
-# Answers every question for the IPv4 address of a name with 10.0.2.2.
-serve_names() { # ADDRESS
-    exec python3 - "$1" <<'END'
+# Answers every question for the IPv4 address of a name with 10.0.2.2; at length: as if that
+# took more than 512 bytes.
+serve_names() { # ADDRESS [at-length]
+    exec python3 - "$@" <<'END'
 import socket, sys
 
 server = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
@@ -144,8 +145,11 @@ while True:
     query, peer = server.recvfrom(512)
     end = query.index(0, 12) + 5  # of the question
     has_answer = query[end - 4:end - 2] == b"\0\1"
+    fits = len(sys.argv) < 3 or query[10:12] == b"\0\1"  # it says how much it takes
+    has_answer &= fits
     answer = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + bytes([10, 0, 2, 2]) if has_answer else b""
-    server.sendto(query[:2] + b"\x81\x80\0\1\0" + bytes([has_answer]) + b"\0\0\0\0" + query[12:end] + answer, peer)
+    flags = b"\x81\x80" if fits else b"\x83\x80"  # cut off: ask by TCP
+    server.sendto(query[:2] + flags + b"\0\1\0" + bytes([has_answer]) + b"\0\0\0\0" + query[12:end] + answer, peer)
 END
 }
 

@@ -85,13 +85,13 @@ the_network_is_there_with_names() {
     head -c 1000000 /dev/urandom >www/file
     busybox httpd -f -p 127.0.0.1:8000 -h www &
     local helpers=($!)
-    serve_names 127.0.0.53 &
+    serve_names 127.0.0.53 at-length &
     helpers+=($!)
     printf 'nameserver 127.0.0.53\nsearch some.test\n' >resolv.conf
     cat >script <<END
 $claims
 is sum "\$(curl -sS --max-time 30 http://the.server:8000/file | sha256sum)" "$(sha256sum <www/file)"
-is resolver "\$(cat /etc/resolv.conf)" "\$(printf 'nameserver 10.0.2.3\nsearch some.test')"
+is resolver "\$(cat /etc/resolv.conf)" "\$(printf 'nameserver 10.0.2.3\noptions edns0\nsearch some.test')"
 is address "\$(ip -4 -o addr show dev eth0 | awk '{ print \$4 }')" 10.0.2.15/24
 is other "\$(cat /sys/class/net/eth1/flags)" 0x1002
 six() { for i in 1 2 3 4 5 6 7 8 9 10 11 12; do ! ip -6 route | grep -q ^default || return 0; sleep 0.5; done; return 1; }
