@@ -53,7 +53,7 @@ struct job {
     char *home;         /* "HOME=...", of a user by name, if the host gives none; or NULL */
     const char *folder; /* or NULL */
     bool has_user, has_tty;
-    uint32_t uid, gid, group_count;
+    uint32_t uid, gid, group_count, umask;
     uint32_t groups[AGENT_GROUPS_MAX];
     struct agent_window window;
     uint8_t records[AGENT_JOB_MAX];

@@ -175,6 +175,7 @@ static struct report run_child(const struct child_ends *ends, struct job *job)
 
     (void)SYS(rt_sigprocmask, SIG_SETMASK_NUMBER, &no_signals, NULL, SIGNAL_SET_SIZE);
     (void)SYS(setsid, 0);
+    (void)SYS(umask, job->umask);
     if (job->has_tty) {
         err = SYS(ioctl, ends->input, TIOCSCTTY, 0);
         if (err < 0)

@@ -9,7 +9,7 @@
 
 #include "agent.h"
 
-enum { MOUNT_TEXTS = 4 };
+enum { MOUNT_TEXTS = 4, USUAL_UMASK = 022 };
 
 bool job_add(struct job *job, const void *data, uint32_t len)
 {
@@ -218,6 +218,14 @@ static bool take_tty(struct job *job, const uint8_t *data, uint32_t len, struct 
     return true;
 }
 
+static bool take_umask(struct job *job, const uint8_t *data, uint32_t len, struct failure *failure)
+{
+    if (len != sizeof(job->umask))
+        return fail_record(failure);
+    memcpy(&job->umask, data, sizeof(job->umask));
+    return true;
+}
+
 static bool take_network(const uint8_t *data, uint32_t len, struct failure *failure)
 {
     struct agent_network network;
@@ -237,6 +245,8 @@ static bool take_record(struct job *job, uint32_t type, uint8_t *data, uint32_t 
         return take_user(job, data, len, failure);
     if (type == AGENT_RECORD_TTY)
         return take_tty(job, data, len, failure);
+    if (type == AGENT_RECORD_UMASK)
+        return take_umask(job, data, len, failure);
     if (type == AGENT_RECORD_NETWORK)
         return take_network(data, len, failure);
     if (len == 0 || data[len - 1] != '\0')
@@ -282,6 +292,7 @@ bool job_prepare(struct job *job, struct failure *failure)
 {
     uint32_t at = 0;
 
+    job->umask = USUAL_UMASK;
     while (at < job->len) {
         struct agent_record record;
 

@@ -54,5 +54,9 @@ int fd_read_file(const char *path, size_t max, char **text, size_t *len);
  * opened, a disk maybe, would get its number and what is written there. Returns 0 or -errno. */
 int fd_open_standard(void);
 
+/* The mode bits that files which we make do not get. While this asks, no other thread may make any.
+ */
+mode_t fd_umask(void);
+
 /* Switches O_NONBLOCK on or off. Returns 0 or -errno. */
 int fd_set_nonblocking(int fd, int on);

@@ -32,6 +32,7 @@ void agent_job_text(struct agent_job *job, enum agent_record_type type, const ch
 /* @group_count: at most AGENT_GROUPS_MAX. */
 void agent_job_user(struct agent_job *job, uid_t uid, gid_t gid, const gid_t *groups,
                     size_t group_count);
+void agent_job_umask(struct agent_job *job, mode_t mask);
 void agent_job_tty(struct agent_job *job, uint16_t columns, uint16_t rows);
 void agent_job_network(struct agent_job *job, const struct agent_network *network);
 /* @text is what is to be in the file @path. */

@@ -32,7 +32,7 @@
 #define AGENT_PORT_NAME "hutch.agent"
 
 enum {
-    AGENT_VERSION = 3,
+    AGENT_VERSION = 4,
     AGENT_PAYLOAD_MAX = 32760,  /* with its header 32 KiB, what a port takes at once */
     AGENT_JOB_MAX = 4 << 20,    /* bytes of all records together: more than a program of ours
                                  * can have been started with, by default */
@@ -132,4 +132,5 @@ enum agent_record_type {
     AGENT_RECORD_NETWORK,   /* struct agent_network */
     AGENT_RECORD_FILE,      /* two texts: a path, and what is to be in that file, which is made
                              * anew, with the folders above it */
+    AGENT_RECORD_UMASK,     /* uint32_t: the command's */
 };

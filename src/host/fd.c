@@ -113,6 +113,14 @@ int fd_open_standard(void)
     return 0;
 }
 
+mode_t fd_umask(void)
+{
+    mode_t mask = umask(0); /* it tells only when it is changed */
+
+    (void)umask(mask);
+    return mask;
+}
+
 int fd_set_nonblocking(int fd, int on)
 {
     int flags = fcntl(fd, F_GETFL);

@@ -73,6 +73,14 @@ void agent_job_user(struct agent_job *job, uid_t uid, gid_t gid, const gid_t *gr
     job_append(job, numbers, (2 + group_count) * sizeof(numbers[0]));
 }
 
+void agent_job_umask(struct agent_job *job, mode_t mask)
+{
+    const uint32_t word = htole32(mask);
+
+    job_begin(job, AGENT_RECORD_UMASK, sizeof(word));
+    job_append(job, &word, sizeof(word));
+}
+
 void agent_job_tty(struct agent_job *job, uint16_t columns, uint16_t rows)
 {
     const struct agent_window window = { htole16(columns), htole16(rows) };

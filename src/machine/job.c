@@ -191,6 +191,7 @@ int machine_make_job(const struct config *config, struct agent_job *job)
     add_home(config, job);
     add_volumes(config, job);
     add_workdir(config, job);
+    agent_job_umask(job, fd_umask());
     add_environment(config, job);
     for (char **arg = config->command; *arg; arg++)
         agent_job_text(job, AGENT_RECORD_ARG, *arg);

@@ -141,9 +141,7 @@ static int open_beside(const char *path, char *name, size_t size, FILE **ret)
     AUTO_CLOSE int fd = mkostemp(name, O_CLOEXEC);
     if (fd < 0)
         return -errno;
-    mode_t mask = umask(0);
-    (void)umask(mask);
-    FILE *out = fchmod(fd, 0666 & ~mask) ? NULL : fdopen(fd, "w");
+    FILE *out = fchmod(fd, 0666 & ~fd_umask()) ? NULL : fdopen(fd, "w");
     if (!out) {
         int err = -errno;
         (void)unlink(name);

@@ -790,6 +790,20 @@ static void the_agent_changes_to_the_folder(void **state)
     expect_output(&f->out, "/usr/bin\n");
 }
 
+static void the_agent_takes_bits_off_what_the_command_makes(void **state)
+{
+    struct fixture *f = *state;
+    char path[64], script[128];
+    agent_job_umask(&f->job, 027);
+    (void)snprintf(script, sizeof(script), "echo >%s && stat -c %%a %s",
+                   path_in_folder(f, "made", path), path);
+
+    run_script(f, script);
+
+    expect_end(f, AGENT_END_EXIT, 0);
+    expect_output(&f->out, "640\n");
+}
+
 static void the_agent_refuses_a_folder_that_is_not_there(void **state)
 {
     struct fixture *f = *state;
@@ -1072,6 +1086,7 @@ int main(void)
         TEST(the_agent_tells_that_a_variable_is_too_long),
         TEST(the_agent_refuses_too_many_variables),
         TEST(the_agent_changes_to_the_folder),
+        TEST(the_agent_takes_bits_off_what_the_command_makes),
         TEST(the_agent_refuses_a_folder_that_is_not_there),
         TEST(the_agent_refuses_a_user_that_nobody_knows),
         TEST(the_agent_finds_a_user_with_groups_and_home),

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 
 #include "../../src/machine/machine_private.h"
 #include "../../src/machine/root_private.h"
@@ -326,6 +327,19 @@ static void what_is_said_goes_before_what_is_there(void **state)
     assert_int_equal(place_of(f, AGENT_RECORD_ENV, "TEST_NOT_SET_ANYWHERE"), 0);
 }
 
+static void what_is_made_has_our_umask(void **state)
+{
+    struct fixture *f = *state;
+    mode_t before = umask(037);
+
+    make(f);
+    (void)umask(before);
+
+    struct found found = find(f, AGENT_RECORD_UMASK, 0, NULL, 0);
+    assert_int_equal(found.len, 4);
+    assert_int_equal(found.data[0], 037);
+}
+
 static void another_root_gets_none_of_our_variables(void **state)
 {
     struct fixture *f = *state;
@@ -367,6 +381,7 @@ int main(void)
         JOB_TEST(a_resolver_of_the_host_alone_is_out_of_reach),
         JOB_TEST(a_job_that_is_too_large_is_refused),
         JOB_TEST(what_is_said_goes_before_what_is_there),
+        JOB_TEST(what_is_made_has_our_umask),
         JOB_TEST(another_root_gets_none_of_our_variables),
         JOB_TEST(the_command_and_the_name_arrive),
     };
