@@ -12,6 +12,7 @@ the_hosts_files_are_there_and_safe() {
 $claims
 is folder "\$(pwd)" "$PWD"
 is user "\$(id -u):\$(id -g):\$(id -G)" "$(id -u):$(id -g):$(id -G)"
+is umask "\$(umask)" 0027
 is name "\$(hostname)" my-vm
 is word "\$WORD" 'a  b'
 is token "\$MY_TOKEN\$DISPLAY" ''
@@ -34,8 +35,9 @@ holds volume test "\$(cat /in/the/guest/id)" = secret
 fails read-only sh -c ': >/in/the/guest/new'
 is unwritten "\$(cat /sys/class/bdi/\$(mountpoint -d .)/max_ratio)" 100
 END
+    umask 027
     run_command --name=my-vm -e ADDED=x=y --hide=not-this -v "$HOME/.ssh:/in/the/guest:ro" -- sh script
-    expect_claims 23
+    expect_claims 24
     [[ $(cat out) == written && $(cat moved) == mine && -d d && ! -e file ]] || fail "the folder is not what the guest made"
     [[ ! -e /usr/made && -e /etc/passwd ]] || fail "the guest wrote to the host's files"
 }
