@@ -12,9 +12,9 @@
  * the background either would stop us: SIGTTIN, SIGTTOU), or not our controlling terminal. */
 bool terminal_is_ours(int fd);
 
-/* Makes the terminal behind @fd raw. It is put back by terminal_restore(), by exit(), and by a
- * deadly signal: of our own making (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT) or from outside
- * (SIGHUP, SIGINT, SIGQUIT, SIGTERM, as far as nobody blocks them). It then takes its course.
+/* Makes the terminal behind @fd raw. It is put back by terminal_restore(), by exit(), and by every
+ * signal that ends us, of our own making or from outside, unless it is ignored, SIGKILL, or a
+ * real-time one. It then takes its course.
  * While we are stopped (SIGTSTP) it is put back, too; it becomes raw again when we go on (SIGCONT)
  * in the foreground. In the background it is left alone.
  * Returns 0, or -errno if @fd is no terminal. */

@@ -74,12 +74,14 @@ static void restore_and_stop(int signal_number)
     set_mode(&raw);
 }
 
-/* Those that somebody else sends come while a machine is built; one that runs blocks them and reads
- * them. What is ignored (nohup) stays so. */
+/* All that end a process, but for SIGKILL and the real-time ones. What somebody else sends comes
+ * here while a machine is built; one that runs blocks some of these and reads them. What is ignored
+ * (nohup) stays so. */
 static void catch_signals(void)
 {
-    static const int deadly[] = { SIGSEGV, SIGBUS, SIGILL,  SIGFPE, SIGABRT,
-                                  SIGHUP,  SIGINT, SIGQUIT, SIGTERM };
+    static const int deadly[] = { SIGHUP,  SIGINT,  SIGQUIT,   SIGILL,  SIGTRAP, SIGABRT, SIGBUS,
+                                  SIGFPE,  SIGUSR1, SIGSEGV,   SIGUSR2, SIGPIPE, SIGALRM, SIGTERM,
+                                  SIGXCPU, SIGXFSZ, SIGVTALRM, SIGPROF, SIGPOLL, SIGPWR,  SIGSYS };
     struct sigaction death = { .sa_handler = restore_and_die, .sa_flags = SA_RESETHAND };
     struct sigaction life = { .sa_handler = continue_raw, .sa_flags = SA_RESTART };
 

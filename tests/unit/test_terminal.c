@@ -112,6 +112,13 @@ static void end_by_request(void)
     (void)raise(SIGTERM);
 }
 
+static int ending_signal;
+
+static void end_by_signal(void)
+{
+    (void)raise(ending_signal);
+}
+
 /* As under nohup. */
 static void end_although_hung_up(void)
 {
@@ -157,6 +164,20 @@ static void is_put_back_by_a_request_to_end_which_still_kills(void **state)
 
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
     assert_put_back(*state);
+}
+
+static void is_put_back_by_any_signal_that_ends(void **state)
+{
+    static const int signals[] = { SIGHUP,  SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE,
+                                   SIGALRM, SIGXCPU, SIGPROF, SIGPWR,  SIGSYS };
+
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+        ending_signal = signals[i];
+        int status = end_child(*state, end_by_signal);
+
+        assert_true(WIFSIGNALED(status) && WTERMSIG(status) == signals[i]);
+        assert_put_back(*state);
+    }
 }
 
 static void a_signal_that_was_ignored_stays_ignored(void **state)
@@ -280,6 +301,7 @@ int main(void)
         TERMINAL_TEST(is_put_back_on_request),
         TERMINAL_TEST(is_put_back_by_a_fault_which_still_kills),
         TERMINAL_TEST(is_put_back_by_abort),
+        TERMINAL_TEST(is_put_back_by_any_signal_that_ends),
         TERMINAL_TEST(is_put_back_by_a_request_to_end_which_still_kills),
         TERMINAL_TEST(a_signal_that_was_ignored_stays_ignored),
         TERMINAL_TEST(is_put_back_while_stopped_and_raw_when_going_on),
