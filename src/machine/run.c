@@ -181,6 +181,20 @@ static void resize_all(struct machine *machine)
     machine_resize_command(machine);
 }
 
+/* What programs are asked for something else than their end by, and what means nothing to a
+ * machine: before there is a command it ends us, as ever. */
+static const int signals_of_commands[] = { SIGQUIT, SIGUSR1, SIGUSR2 };
+enum { COMMAND_SIGNALS = sizeof(signals_of_commands) / sizeof(signals_of_commands[0]) };
+
+static bool is_for_command(int signal_number)
+{
+    for (int i = 0; i < COMMAND_SIGNALS; i++) {
+        if (signals_of_commands[i] == signal_number)
+            return true;
+    }
+    return false;
+}
+
 static void on_signal(void *ctx, unsigned events)
 {
     struct machine *machine = ctx;
@@ -189,10 +203,13 @@ static void on_signal(void *ctx, unsigned events)
     (void)events;
     if (read(machine->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
         return;
-    if (info.ssi_signo == SIGWINCH)
+    int signal_number = (int)info.ssi_signo;
+    if (signal_number == SIGWINCH)
         resize_all(machine);
-    else
-        on_stop_signal(machine, (int)info.ssi_signo);
+    else if (!is_for_command(signal_number))
+        on_stop_signal(machine, signal_number);
+    else if (!machine_signal_command(machine, signal_number))
+        machine_end(machine, OUTCOME_STOPPED, (uint32_t)signal_number);
 }
 
 static void on_grace_over(void *ctx)
@@ -217,6 +234,8 @@ static int watch_signals(struct machine *machine)
     signals_add_unless_ignored(&signals, SIGINT);
     signals_add_unless_ignored(&signals, SIGTERM);
     signals_add_unless_ignored(&signals, SIGHUP);
+    for (int i = 0; i < COMMAND_SIGNALS && machine->config->command; i++)
+        signals_add_unless_ignored(&signals, signals_of_commands[i]);
     sigaddset(&signals, SIGWINCH);
     /* vCPU threads, made later, inherit the mask: these signals come here only. */
     int err = pthread_sigmask(SIG_BLOCK, &signals, NULL);

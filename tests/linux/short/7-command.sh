@@ -128,10 +128,12 @@ signals_are_forwarded_to_the_command() {
     cp "$base" "$initrd"
     # What a shell starts in the background ignores SIGINT otherwise.
     env --default-signal=INT "$HUTCH" run -k "$kernel" -i "$initrd" --root=none --boot-timeout=120s -- \
-        sh -c 'trap "echo int; exit 3" INT; echo ready; while :; do sleep 0.1; done' \
+        sh -c 'trap "echo int; exit 3" INT; trap "echo usr" USR1; echo ready; while :; do sleep 0.1; done' \
         </dev/null >console 2>log 3>&- &
     vm_pid=$!
     wait_for '^ready' 90
+    kill -USR1 "$vm_pid"
+    wait_for '^usr' 20
     kill -INT "$vm_pid"
     finish
     expect_status 3
