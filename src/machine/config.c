@@ -182,14 +182,27 @@ static int resolve_terminal(struct config *config)
     return 0;
 }
 
+static void warn_without_command(const struct config *config)
+{
+    const char *option = config->user      ? "--user"
+                         : config->workdir ? "--workdir"
+                         : config->env     ? "--env"
+                                           : NULL;
+
+    if (option)
+        log_warn("%s has no effect: it is for a COMMAND, and this machine has none", option);
+}
+
 /* The standard streams are the command's, and the initial RAM disk brings the agent that runs it.
  */
 static int check_command(struct config *config)
 {
     if (config->tty == TTY_AUTO)
         config->tty = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) ? TTY_ON : TTY_OFF;
-    if (!config->command)
+    if (!config->command) {
+        warn_without_command(config);
         return 0;
+    }
     if (config->root == ROOT_NONE && !config->initrd) {
         log_error("--root=none: the COMMAND ('%s') needs an initial RAM disk of yours (-i FILE) "
                   "that has it",
