@@ -39,7 +39,7 @@ void doctor_advise(struct doctor *doctor, const char *format, ...)
     va_end(args);
 }
 
-int doctor_has_capability(unsigned bit)
+bool doctor_has_capability(unsigned bit)
 {
     AUTO_FREE char *text = NULL;
 

@@ -2,6 +2,7 @@
 /* What `hutch doctor` finds out, check by check. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct kvm_probe;
@@ -35,4 +36,4 @@ void doctor_check_host(struct doctor *doctor);
 void doctor_check_networks(struct doctor *doctor);
 
 /* Whether capability number @bit is in our effective set. */
-int doctor_has_capability(unsigned bit);
+bool doctor_has_capability(unsigned bit);
