@@ -110,7 +110,7 @@ static void command_filter(void *ctx, uint8_t *data, size_t *len)
     if (asked == ESCAPE_QUIT)
         machine_end(command->machine, OUTCOME_STOPPED, SIGINT);
     else if (asked == ESCAPE_HELP)
-        console_say_help(command->escape.key);
+        console_say_help(command->escape.key, false);
 }
 
 /* --- timers --- */

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -21,12 +22,14 @@
 
 enum { NS_PER_MS = 1000000, WAIT_SILENTLY_MS = 1000 };
 
-void console_say_help(int key)
+void console_say_help(int key, bool has_break)
 {
-    char name = (char)tolower(key + '@');
+    char name = (char)tolower(key + '@'), line_break[24] = "";
 
-    log_error("^%c x ends the machine, ^%c b sends a break, ^%c ^%c sends ^%c, ^%c h shows this",
-              name, name, name, name, name, name);
+    if (has_break)
+        (void)snprintf(line_break, sizeof(line_break), "^%c b sends a break, ", name);
+    log_error("^%c x ends the machine, %s^%c ^%c sends ^%c, ^%c h shows this", name, line_break,
+              name, name, name, name);
 }
 
 static size_t console_take_input(void *ctx, const uint8_t *data, size_t len)
@@ -81,7 +84,7 @@ static void console_filter_input(void *ctx, uint8_t *data, size_t *len)
             serial_receive_break(console->serial);
         break;
     case ESCAPE_HELP:
-        console_say_help(console->escape.key);
+        console_say_help(console->escape.key, console->serial != NULL);
         break;
     case ESCAPE_NONE:
         break;

@@ -130,8 +130,8 @@ struct console {
 int session_open_consoles(struct session *session);
 void session_close_consoles(struct session *session);
 
-/* Says what may follow the escape key. */
-void console_say_help(int key);
+/* Says what may follow the escape key. @has_break: it is a serial port's. */
+void console_say_help(int key, bool has_break);
 
 int add_serial(struct machine *machine);
 int add_console(struct machine *machine);
