@@ -59,6 +59,12 @@ who_goes_away_or_gives_nothing_is_no_problem() {
     _command -- sh -c 'while :; do echo y; done' </dev/null 2>log | head -n 1 >console ||
         statuses=("${PIPESTATUS[@]}")
     [[ ${statuses[0]} -eq 141 && $(cat console) == y ]] || fail "with no reader: ${statuses[0]}"
+    statuses=(0)
+    _command -t -- sh -c 'while :; do echo y; done' </dev/null 2>log | head -n 1 >console ||
+        statuses=("${PIPESTATUS[@]}")
+    [[ ${statuses[0]} -eq 129 ]] || fail "a terminal with no reader: ${statuses[0]}"
+    _expect 4 -t -- sh -c 'cat; exit 4' < <(printf abc) >console
+    expect_console '^abcabc'
     _expect 5 -- sh -c 'cat; exit 5' <&- >console
     [[ ! -s console ]] || fail "a closed stdin gives: $(cat console)"
     _expect 6 -- sh -c 'echo x; exit 6' </dev/null >&- 2>log
