@@ -21,7 +21,8 @@
  * checked by the guest's kernel, as all else is, which knows its users and all of their groups.
  *
  * Hidden paths are hidden as files, so also under another name, and as names in a folder, so also
- * when they are made later in that one. Other files in a hidden folder that have a second name outside are not hidden. */
+ * when they are made later in that one. Other files in a hidden folder that have a second name
+ * outside are not hidden. */
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
