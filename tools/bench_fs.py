@@ -6,6 +6,7 @@ Both guests have the same kernel, and the lab's files as their root, read-only u
 and in it a folder of the lab's RAM to work in. For hutch that is `hutch run` without an option; for
 QEMU an initial RAM disk mounts the same. What is measured is done in the lab itself before, so that
 the programs are in its memory."""
+import collections
 import pathlib
 import re
 import shlex
@@ -14,19 +15,12 @@ import sys
 import tempfile
 import time
 
-FOLDERS, FILES_EACH, LARGE, LARGE_MIB = 50, 100, 2, 32
+# What the lab can do in some minutes, and the size of what people do (with --full).
+Work = collections.namedtuple("Work", "folders files_each read_mib written_mib patience_s")
+SHORT, FULL = Work(50, 100, 64, 64, 30), Work(500, 100, 1024, 256, 1500)
 VIRTIOFSD = "/usr/lib/qemu/virtiofsd"
 WORK = pathlib.Path("/tmp/bench/work/folder")
 KERNELS = pathlib.Path("/tmp/bench/cache/hutch/kernels/linux-image_1")
-
-# Each phase is a line `NAME: COMMAND` of the job; the guest says when it begins and ends.
-PHASES = f"""\
-git_status_of_{FOLDERS * FILES_EACH}_files: git -C tree status --short
-git_status_again: git -C tree status --short
-tar_of_{LARGE * LARGE_MIB}_mib: tar -cf - large | cat
-make_and_remove_200: rm -rf made; mkdir made && cd made && seq 200 | xargs touch && rm -r ../made
-write_of_64_mib: dd if=/dev/zero of=new bs=1M count=64 conv=fsync
-"""
 
 # What `hutch run` does by itself. The modules are those of mkinitrd, and overlay.
 QEMU_SCRIPT = f"""\
@@ -43,11 +37,24 @@ chroot /new /bin/sh -c 'cd {WORK} && . ./job'
 # --- on the build machine ---
 
 
-def phases_script():
+def phases(work):
+    """By name, commands of the job."""
+    return {
+        f"git_status_of_{work.folders * work.files_each}_files": "git -C tree status --short",
+        "git_status_again": "git -C tree status --short",
+        f"tar_of_{work.read_mib}_mib": "tar -cf - large | cat",
+        "make_and_remove_200":
+            "rm -rf made; mkdir made && cd made && seq 200 | xargs touch && rm -r ../made",
+        f"write_of_{work.written_mib}_mib":
+            f"dd if=/dev/zero of=new bs=1M count={work.written_mib} conv=fsync",
+    }
+
+
+def job_script(commands):
+    """The guest says when a phase begins and ends."""
     lines = ["export HOME=/tmp GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory",
              "export GIT_CONFIG_VALUE_0='*'"]
-    for line in PHASES.splitlines():
-        name, command = line.split(": ", 1)
+    for name, command in commands.items():
         lines.append(f"echo begin {name}; ({command}) >/dev/null 2>/tmp/words || "
                      f"{{ cat /tmp/words; exit 1; }}; echo end {name}")
     return "\n".join(lines) + "\n"
@@ -69,14 +76,14 @@ def add_kernel(folder, kernel_dir):
     (folder / "overlay.ko").write_bytes(overlay.read_bytes())
 
 
-def add_tree(folder):
+def add_tree(folder, work):
     """A git repository, as an archive: what takes seconds here would take minutes in the lab."""
     with tempfile.TemporaryDirectory(dir=folder) as name:
         tree = pathlib.Path(name) / "tree"
-        for i in range(FOLDERS):
+        for i in range(work.folders):
             place = tree / f"folder-{i:03}"
             place.mkdir(parents=True)
-            for j in range(FILES_EACH):
+            for j in range(work.files_each):
                 (place / f"file-{j:02}").write_text(f"{i} {j}\n" * 20)
         git = ["git", "-C", tree, "-c", "user.name=b", "-c", "user.email=b@b", "-c", "gc.auto=0"]
         for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "all"], ["gc", "-q"]):
@@ -84,13 +91,12 @@ def add_tree(folder):
         run("tar", "-C", name, "-cf", folder / "tree.tar", "tree")
 
 
-def add_files(folder, kernel_dir, figure):
+def add_files(folder, kernel_dir, figure, work):
     add_kernel(folder, kernel_dir)
-    if figure == "command":
-        (folder / "job").write_text("true\n")
-        return
-    add_tree(folder)
-    (folder / "job").write_text(phases_script())
+    is_timed = figure != "command"
+    (folder / "job").write_text(job_script(phases(work)) if is_timed else "true\n")
+    if figure == "fs":
+        add_tree(folder, work)
 
 
 # --- in the lab ---
@@ -102,15 +108,18 @@ def unpack(files):
     KERNELS.mkdir(parents=True)
     run("tar", "-C", KERNELS, "--warning=no-timestamp", "-xf", files / "pulled.tar")
     (files / "job").rename(WORK / "job")
-    if not (files / "tree.tar").exists():
-        return
+
+
+def unpack_tree(files, work):
     # As new as the lab's clock is: git reads what is newer than its index again and again.
     run("tar", "-C", WORK, "-xmf", files / "tree.tar")
     (files / "tree.tar").unlink()
     (WORK / "large").mkdir()
     block = bytes(range(256)) * 4096
-    for i in range(LARGE):
-        (WORK / "large" / str(i)).write_bytes(block * LARGE_MIB)
+    for i in range(2):
+        with open(WORK / "large" / str(i), "wb") as file:
+            for _ in range(work.read_mib // 2):
+                file.write(block)
 
 
 def hutch_command(program, *options):
@@ -175,9 +184,10 @@ def inside_command(files, microvm, beyond_ram_kib):
     return result
 
 
-def inside_fs(files, microvm, timed_phases):
+def inside_fs(files, microvm, timed_phases, work):
     """timed_phases: runs a command and returns the seconds of its phases."""
     unpack(files)
+    unpack_tree(files, work)
     in_hutch = {cache: hutch_command(files / "hutch", "-m1G", "-v",
                                      f"{WORK}:{WORK}:rw,cache={cache}")
                 for cache in ("auto", "always")}
@@ -187,10 +197,10 @@ def inside_fs(files, microvm, timed_phases):
     commands["hutch_always"] = in_hutch["always"]
     result = {}
     for name, command in commands.items():
-        print(f"bench: {name}", file=sys.stderr, flush=True)
         (WORK / "new").unlink(missing_ok=True)
         result[name] = {phase: round(seconds, 3)
-                        for phase, seconds in timed_phases(command).items()}
+                        for phase, seconds in timed_phases(command, work.patience_s).items()}
+        print(f"bench: {name}: {result[name]}", file=sys.stderr, flush=True)
     if has_virtiofsd():
         result["hutch_to_qemu"] = {name: round(result["hutch_auto"][name] / seconds, 3)
                                    for name, seconds in result["qemu_with_virtiofsd"].items()}
