@@ -147,9 +147,10 @@ int config_check(struct config *config);
 /* Whether a machine may be called so: the name becomes part of paths. */
 bool config_name_is_valid(const char *name);
 
-/* Checks that there is room for the devices. Logs. Returns 0 or -EINVAL; config_check() calls it,
- * and who adds devices later. */
-int config_check_device_count(const struct config *config);
+/* Checks that there is room for the devices, on the PCI bus or among the virtio-mmio slots. Logs.
+ * Returns 0 or -EINVAL. config_check() calls it, who adds devices later, and for TRANSPORT_AUTO the
+ * machine, once it knows. */
+int config_check_device_count(const struct config *config, bool is_pci);
 
 /* Adds a copy of @text to a NULL-terminated list. Returns 0 or -ENOMEM. */
 int config_add_text(char ***list, const char *text);

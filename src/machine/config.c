@@ -336,9 +336,8 @@ size_t config_device_count(const struct config *config)
 
 /* Each virtio device takes a slot on the PCI bus, whose first is the bridge's, or one of the pages
  * that there are interrupt pins for. */
-int config_check_device_count(const struct config *config)
+int config_check_device_count(const struct config *config, bool is_pci)
 {
-    bool is_pci = config_may_be_pci(config);
     size_t places = is_pci ? PCI_SLOT_COUNT - 1 : LAYOUT_VIRTIO_MMIO_MAX;
     size_t count = config_device_count(config);
 
@@ -396,7 +395,7 @@ int config_check(struct config *config)
     if (!err)
         err = check_volumes(config);
     if (!err)
-        err = config_check_device_count(config);
+        err = config_check_device_count(config, config_may_be_pci(config));
     if (!err)
         err = resolve_dtb(config);
     if (!err)

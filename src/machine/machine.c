@@ -6,6 +6,7 @@
  * past can leak into it. What the user named is opened before that, by the session, and lent. */
 #include "machine/machine.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -91,10 +92,8 @@ int machine_place_virtio(struct machine *machine, struct virtio_dev *vdev)
 {
     bool is_pci = machine->board.has_pci;
 
-    if (machine->next_slot > (is_pci ? PCI_SLOT_COUNT - 1 : LAYOUT_VIRTIO_MMIO_MAX)) {
-        virtio_dev_destroy(vdev);
-        return -ENOSPC; /* config_check() has counted them, but for TRANSPORT_AUTO */
-    }
+    /* config_check_device_count() saw to it. */
+    assert(machine->next_slot <= (is_pci ? PCI_SLOT_COUNT - 1 : LAYOUT_VIRTIO_MMIO_MAX));
     int err = is_pci ? place_on_pci(machine, vdev) : place_on_mmio(machine, vdev);
     if (!err)
         board_add_virtio(&machine->board, machine->next_slot);
@@ -316,7 +315,8 @@ static int build_core(struct machine *machine)
     err = vm_map_memory(machine->vm, machine->mem);
     if (err)
         return log_errno(err, "KVM: giving the guest its memory");
-    return board_init(&machine->board, config, machine->vm);
+    err = board_init(&machine->board, config, machine->vm);
+    return err ? err : config_check_device_count(config, machine->board.has_pci);
 }
 
 static int build_devices(struct machine *machine)

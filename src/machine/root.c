@@ -378,7 +378,7 @@ static int plan_command(struct config *config)
         err = plan_files(config);
     if (!err)
         err = name_tags(config);
-    return err ? err : config_check_device_count(config);
+    return err ? err : config_check_device_count(config, config_may_be_pci(config));
 }
 
 int root_plan(struct config *config)

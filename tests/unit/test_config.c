@@ -317,6 +317,19 @@ static void there_are_no_more_devices_than_virtio_mmio_pins(void **state)
     assert_int_equal(config_check(config), 0);
 }
 
+/* It is the machine that asks once more: a host without MSI makes it virtio-mmio. */
+static void an_automatic_transport_counts_for_what_it_becomes(void **state)
+{
+    struct config *config = *state;
+
+    config->transport = TRANSPORT_AUTO;
+    config->has_rng = false;
+    add_disks(config, LAYOUT_VIRTIO_MMIO_MAX + 1);
+    assert_int_equal(config_check(config), 0);
+    assert_int_equal(config_check_device_count(config, true), 0);
+    assert_int_equal(config_check_device_count(config, false), -EINVAL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -340,6 +353,7 @@ int main(void)
         checked(a_disk_is_shared_by_readers_only),
         checked(there_are_no_more_devices_than_pci_slots),
         checked(there_are_no_more_devices_than_virtio_mmio_pins),
+        checked(an_automatic_transport_counts_for_what_it_becomes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
