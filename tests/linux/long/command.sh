@@ -117,6 +117,8 @@ limits[ends_of_many_kinds_in_a_row_leave_nothing_behind]=3000
 ends_of_many_kinds_in_a_row_leave_nothing_behind() {
     cp "$base" "$initrd"
     local i expected open count=${COMMAND_RUNS-200}
+    # There one takes twice as long, and it is the same code that could leave something.
+    [[ -n ${COMMAND_RUNS-} || $(uname -m) != aarch64 ]] || count=50
     local -a ends=('true:0' 'exit 7:7' 'kill -9 $$:137' 'kill -TERM $$:143' 'exec /nothing:127' 'exit 255:255')
     open=$(ls /proc/$$/fd)
     for ((i = 0; i < count; i++)); do
