@@ -9,6 +9,8 @@ lab_modules=(virtio_pci virtio_console 9pnet_virtio 9p overlay tun dummy)
 lab_module_options=none
 lab_console=ttyAMA0
 lab_append='mitigations=off'
+# Debian has a kernel with larger pages since its release 13.
+[[ -z ${pages-} ]] || lab_kernel=linux-image-arm64-${pages}k lab_kernel_archive=trixie-arm64
 lab_on_one_cpu=
 # Signing pointers by the architecture's own cipher would take much of the emulator's time.
 lab_qemu=(qemu-system-aarch64 -M "virt,virtualization=on,gic-version=${gic:-3}"

@@ -10,14 +10,16 @@ lab_root_packages=(bash bsdutils busybox-static coreutils cpio curl dash diffuti
 # Sets what ARCH.sh says, and
 #   lab_archive  where Debian packages for it come from (tools/foreign.sh): nothing on
 #                a build machine of that architecture, whose own archive serves
+#   lab_kernel_archive  the same for the kernel, which may be of another release
 #   lab_root     the folder its root is made of: / there, else a small Debian, unpacked
 #                in the cache, as the build machine's programs are of no use
 lab_find() { # ARCH
     # shellcheck source=x86_64.sh
     . "${BASH_SOURCE[0]%/*}/$1.sh"
     lab_archive='' lab_root=/
-    [[ $(uname -m) != "$1" ]] || return 0
-    lab_archive=bookworm-$lab_debian
+    [[ $(uname -m) == "$1" ]] || lab_archive=bookworm-$lab_debian
+    lab_kernel_archive=${lab_kernel_archive-$lab_archive}
+    [[ -n $lab_archive ]] || return 0
     lab_root=$(foreign_tree "$lab_archive" root "${lab_root_packages[@]}") ||
         die "the programs of the $1 lab could not be downloaded, and are not cached"
 }
