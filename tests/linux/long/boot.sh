@@ -83,6 +83,30 @@ END
     expect_console '^boot 10'
 }
 
+# Its pages are larger than the lab's own, unless that has such, too: a folder's messages, a disk's
+# requests and a queue's rings are then of another shape.
+limits[boots_a_kernel_with_pages_of_16_kib]=300
+boots_a_kernel_with_pages_of_16_kib() {
+    only_on aarch64
+    [[ -e $FILES/vmlinuz-16k ]] || skip "no kernel with pages of 16 KiB could be had"
+    kernel=$FILES/vmlinuz-16k base=$FILES/initrd-16k
+    mkdir shared
+    head -c 20000000 /dev/urandom >shared/data
+    truncate -s 32M disk.img
+    guest <<'END'
+grep -m 1 KernelPageSize /proc/self/smaps
+mount -t virtiofs shared /mnt
+cat /mnt/data >/dev/vda
+sync
+head -c 20000000 /dev/vda >/mnt/copy
+END
+    launch -c 2 -d disk.img -v shared
+    expect_status 0
+    expect_console '^KernelPageSize: +16 kB'
+    cmp shared/data shared/copy || fail "the copy differs"
+    cmp -n 20000000 shared/data disk.img || fail "what is on the disk differs"
+}
+
 boots_an_efi_zboot_image_of_gzip() {
     only_on aarch64
     kernel=$FILES/vmlinuz-zboot-gzip
