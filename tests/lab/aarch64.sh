@@ -11,6 +11,10 @@ lab_console=ttyAMA0
 lab_append='mitigations=off'
 # Debian has a kernel with larger pages since its release 13.
 [[ -z ${pages-} ]] || lab_kernel=linux-image-arm64-${pages}k lab_kernel_archive=trixie-arm64
+# By default it has one CPU. With two, a thread that ran guests read zeros, now and then, where it had
+# stored a value in its own memory, and the next thread in that place found the value (twice in 2400
+# starts of a guest, QEMU 7.2): as if one CPU had another page there than the other, which no program
+# can bring about. A program that meets this may well crash.
 lab_on_one_cpu=
 # Signing pointers by the architecture's own cipher would take much of the emulator's time.
 lab_qemu=(qemu-system-aarch64 -M "virt,virtualization=on,gic-version=${gic:-3}"
