@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <linux/falloc.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -221,6 +222,15 @@ int fs_op_read(struct fs_call *call)
     return 0;
 }
 
+/* Where what is appended goes. RWF_APPEND finds out by itself, and nobody can come in between, but
+ * Linux 6.1's overlayfs does not pass it on to the file below. */
+static uint64_t end_of_file(int fd, uint64_t otherwise)
+{
+    struct stat st;
+
+    return fstat(fd, &st) ? otherwise : (uint64_t)st.st_size;
+}
+
 int fs_op_write(struct fs_call *call)
 {
     const struct fuse_write_in *in = call->arg;
@@ -232,7 +242,8 @@ int fs_op_write(struct fs_call *call)
     if (err)
         return err;
     bool appends = (in->flags & O_APPEND) && !(in->write_flags & FUSE_WRITE_CACHE);
-    ssize_t done = transfer(call, handle->fd, in->offset, in->size, appends ? APPEND : WRITE);
+    uint64_t at = appends ? end_of_file(handle->fd, in->offset) : in->offset;
+    ssize_t done = transfer(call, handle->fd, at, in->size, appends ? APPEND : WRITE);
     if (done >= 0 && (in->write_flags & FUSE_WRITE_KILL_SUIDGID))
         (void)drop_set_ids(call->share, handle->fd);
     fs_handle_put(call->share, handle);

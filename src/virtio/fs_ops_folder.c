@@ -65,11 +65,13 @@ static bool is_dot(const char *name)
     return !strcmp(name, ".") || !strcmp(name, "..");
 }
 
+/* An entry tells no device, and it need not be the folder's: an overlay's files can have others. */
 static bool shall_be_left_out(const struct fs_call *call, const struct host_entry *entry)
 {
     return (call->inode->is_opaque && !is_dot(entry->name)) ||
-           fs_is_hidden(call->share, call->inode->dev, entry->ino) ||
-           fs_name_is_hidden(call->share, call->inode, entry->name);
+           fs_name_is_hidden(call->share, call->inode, entry->name) ||
+           (fs_may_be_hidden(call->share, entry->ino) &&
+            fs_check_name(call->share, call->inode, entry->name));
 }
 
 /* Also looks the entry up for the guest; what cannot be looked up is a name alone. */

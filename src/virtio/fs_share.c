@@ -169,6 +169,14 @@ bool fs_is_hidden(const struct fs_share *share, uint64_t dev, uint64_t ino)
     return false;
 }
 
+bool fs_may_be_hidden(const struct fs_share *share, uint64_t ino)
+{
+    for (size_t i = 0; i < share->hidden_count; i++)
+        if (share->hidden[i].has_file && share->hidden[i].ino == ino)
+            return true;
+    return false;
+}
+
 bool fs_name_is_hidden(const struct fs_share *share, const struct fs_inode *folder,
                        const char *name)
 {

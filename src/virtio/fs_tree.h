@@ -184,6 +184,8 @@ bool fs_is_hidden(const struct fs_share *share, uint64_t dev, uint64_t ino);
 /* The same of a name in a folder, whatever file it is of. */
 bool fs_name_is_hidden(const struct fs_share *share, const struct fs_inode *folder,
                        const char *name);
+/* Whether a hidden file has this inode number, on whatever device. */
+bool fs_may_be_hidden(const struct fs_share *share, uint64_t ino);
 /* That nothing hidden is called @name, which is about to be made, replaced or removed, and that the
  * folder is none of the kernel's. Returns 0 or -EACCES. */
 int fs_check_name(const struct fs_share *share, const struct fs_inode *folder, const char *name);
