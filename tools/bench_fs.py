@@ -19,7 +19,7 @@ import time
 Work = collections.namedtuple("Work", "folders files_each read_mib written_mib patience_s")
 SHORT, FULL = Work(50, 100, 64, 64, 30), Work(500, 100, 1024, 256, 1500)
 VIRTIOFSD = "/usr/lib/qemu/virtiofsd"
-WORK = pathlib.Path("/tmp/bench/work/folder")
+WORK = pathlib.Path("/tmp/bench/shared/folder")
 KERNELS = pathlib.Path("/tmp/bench/cache/hutch/kernels/linux-image_1")
 
 # What `hutch run` does by itself. The modules are those of mkinitrd, and overlay.
