@@ -32,7 +32,8 @@ enum on_reboot { ON_REBOOT_RESET, ON_REBOOT_EXIT };
 enum root { ROOT_UNSET, ROOT_NONE, ROOT_HOST, ROOT_PATH, ROOT_FOLDER, ROOT_IMAGE };
 /* What a COMMAND sees of the user's home folder. */
 enum home { HOME_HIDE, HOME_RO, HOME_RW };
-/* TTY_AUTO: yes, if stdin and stdout are terminals; gone after config_check(). */
+/* TTY_AUTO: yes, if stdin and stdout are terminals; gone after config_check(), if there is a
+ * COMMAND. */
 enum tty { TTY_OFF, TTY_ON, TTY_AUTO };
 enum on_oops { ON_OOPS_IGNORE, ON_OOPS_FAIL };
 enum on_panic { ON_PANIC_EXIT, ON_PANIC_HOLD };

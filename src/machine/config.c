@@ -184,10 +184,12 @@ static int resolve_terminal(struct config *config)
 
 static void warn_without_command(const struct config *config)
 {
-    const char *option = config->user      ? "--user"
-                         : config->workdir ? "--workdir"
-                         : config->env     ? "--env"
-                                           : NULL;
+    const char *option = config->user                ? "--user"
+                         : config->workdir           ? "--workdir"
+                         : config->env               ? "--env"
+                         : config->tty == TTY_ON     ? "--tty"
+                         : config->home != HOME_HIDE ? "--home"
+                                                     : NULL;
 
     if (option)
         log_warn("%s has no effect: it is for a COMMAND, and this machine has none", option);
@@ -197,12 +199,12 @@ static void warn_without_command(const struct config *config)
  */
 static int check_command(struct config *config)
 {
-    if (config->tty == TTY_AUTO)
-        config->tty = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) ? TTY_ON : TTY_OFF;
     if (!config->command) {
         warn_without_command(config);
         return 0;
     }
+    if (config->tty == TTY_AUTO)
+        config->tty = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) ? TTY_ON : TTY_OFF;
     if (config->root == ROOT_NONE && !config->initrd) {
         log_error("--root=none: the COMMAND ('%s') needs an initial RAM disk of yours (-i FILE) "
                   "that has it",
