@@ -218,8 +218,8 @@ exe_wrapper = ['$HUTCH', 'run', '--']
 needs_exe_wrapper = true
 [host_machine]
 system = 'linux'
-cpu_family = 'x86_64'
-cpu = 'x86_64'
+cpu_family = '$(uname -m)'
+cpu = '$(uname -m)'
 endian = 'little'
 END
     status=0
