@@ -16,6 +16,7 @@
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <net/if_arp.h>
+#include <poll.h>
 #include <pwd.h>
 #include <sched.h>
 #include <signal.h>
@@ -957,6 +958,16 @@ static void megabytes_come_back_identical(void **state)
     assert_memory_equal(f->out.data, data, LEN);
 }
 
+/* Runs until the reader of @pipe would have to read for more to come. */
+static void wait_until_full(struct fixture *f, const int pipe[2])
+{
+    struct pollfd room = { .fd = pipe[1], .events = POLLOUT };
+
+    for (int ms = 0; ms < PATIENCE_MS && poll(&room, 1, 0) == 1; ms += 5)
+        run_ms(f, 5);
+    assert_int_equal(poll(&room, 1, 0), 0);
+}
+
 static void a_stuck_stdout_holds_up_neither_stderr_nor_signals(void **state)
 {
     struct fixture *f = *state;
@@ -967,7 +978,8 @@ static void a_stuck_stdout_holds_up_neither_stderr_nor_signals(void **state)
     for (int ms = 0; ms < PATIENCE_MS && f->err.len < 4; ms++)
         run_ms(f, 1);
     expect_output(&f->err, "err\n");
-    run_ms(f, 100);
+    wait_until_full(f, f->output);
+    run_ms(f, 100); /* more is on its way */
     agent_signal(f->agent, SIGTERM);
     for (int ms = 0; ms < PATIENCE_MS && !memmem(f->err.data, f->err.len, "term\n", 5); ms++)
         run_ms(f, 1);
