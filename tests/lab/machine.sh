@@ -4,8 +4,8 @@
 
 # What the linux suite's cases call, what runs the guest suite, and a shell to type in.
 lab_root_packages=(bash bsdutils busybox-static coreutils cpio curl dash diffutils e2fsprogs findutils fio
-    grep hostname iperf3 iproute2 iputils-ping kexec-tools kmod libcmocka0 mawk mount passt procps
-    python3 sed socat util-linux)
+    grep gzip hostname iperf3 iproute2 iputils-ping kexec-tools kmod libc-bin libcmocka0 mawk mount passt
+    procps python3 sed socat util-linux)
 # What more a developer has: hutch can be built there as on a machine of that architecture.
 lab_build_packages=(gcc git libc6-dev libcmocka-dev libfdt-dev liblzma-dev liburing-dev libzstd-dev meson
     ninja-build pkg-config zlib1g-dev)
