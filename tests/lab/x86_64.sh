@@ -19,6 +19,8 @@ lab_append='mitigations=off no_timer_check cryptomgr.notests'
 # its local APIC, nothing in interrupt_request (and it goes on when a debugger sets it again). Threads
 # of one CPU are interrupted before or after that instruction, but never within.
 lab_on_one_cpu=yes
+# In virtual time it would deliver some interrupts twice: the file mend-qemu tells how.
+lab_mends_qemu=yes
 # Without erms, kernels clear and copy pages by words, not by bytes: to TCG each byte of `rep stosb` is
 # an instruction of its own. It would take almost half of a lab's time, and in virtual time a page
 # would be cleared at 1 GB/s, ten times as slowly as a CPU of today does it.
