@@ -34,7 +34,7 @@
 #include "host/state.h"
 
 enum {
-    QUEUE_SIZE = 256,         /* a MiB of scattered pages is two requests */
+    QUEUE_SIZE = 128,
     SEG_MAX = QUEUE_SIZE - 2, /* so that a request fits without indirect descriptors, too */
     POOL_SIZE = 128,          /* requests under way, of all queues */
     RANGES_MAX = 32,          /* of one discard or write-zeroes request ... */
