@@ -5,8 +5,8 @@
  *   receive   the back-end says can_receive(); net_rx.c fills buffers until there are no more
  *             frames. Without buffers the back-end is told not to call, and the driver's
  *             notification starts it again.
- *   transmit  the driver notifies; frames are sent until the queue is empty. A back-end that is
- *             full leaves the chain in the queue, and its can_send() starts it again.
+ *   transmit  the driver notifies; net_tx.c sends frames until the queue is empty. A back-end that
+ *             is full leaves the chain in the queue, and its can_send() starts it again.
  *
  * Both end early after a number of frames and come back, so that others get their turn, and
  * interrupt once for all.
@@ -44,16 +44,6 @@ static struct net *to_net(struct virtio_dev *vdev)
     return container_of(vdev, struct net, vdev);
 }
 
-static unsigned rx_queue(unsigned pair)
-{
-    return 2 * pair;
-}
-
-static unsigned tx_queue(unsigned pair)
-{
-    return 2 * pair + 1;
-}
-
 /* Behind the pairs that the driver knows of (5.1.2). */
 static unsigned control_queue(const struct net *net)
 {
@@ -86,86 +76,15 @@ int net_configure(struct net *net)
     return err;
 }
 
-/* --- transmitting --- */
-
-/* Whether the offloads of a frame of @len bytes are such as the driver may ask for, and inside the
- * frame (5.1.6.2). What does not matter then is cleared. */
-static bool check_header(const struct net *net, struct virtio_net_hdr_v1 *header, size_t len)
-{
-    bool has_checksum = header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM;
-    uint8_t type = header->gso_type & (uint8_t)~VIRTIO_NET_HDR_GSO_ECN;
-    bool has_ecn = header->gso_type & VIRTIO_NET_HDR_GSO_ECN;
-    unsigned feature =
-        type == VIRTIO_NET_HDR_GSO_TCPV4 ? VIRTIO_NET_F_HOST_TSO4 : VIRTIO_NET_F_HOST_TSO6;
-
-    header->flags &= VIRTIO_NET_HDR_F_NEEDS_CSUM;
-    header->num_buffers = 0;
-    if (has_checksum) {
-        uint32_t end = (uint32_t)le16toh(header->csum_start) + le16toh(header->csum_offset) + 2;
-
-        if (!virtio_dev_has_feature(&net->vdev, VIRTIO_NET_F_CSUM) || end > len)
-            return false;
-    } else {
-        header->csum_start = header->csum_offset = 0;
-    }
-    if (header->gso_type == VIRTIO_NET_HDR_GSO_NONE) {
-        header->gso_size = header->hdr_len = 0;
-        return true;
-    }
-    if (type != VIRTIO_NET_HDR_GSO_TCPV4 && type != VIRTIO_NET_HDR_GSO_TCPV6)
-        return false;
-    return has_checksum && virtio_dev_has_feature(&net->vdev, feature) &&
-           (!has_ecn || virtio_dev_has_feature(&net->vdev, VIRTIO_NET_F_HOST_ECN)) &&
-           header->gso_size != 0 && le16toh(header->hdr_len) <= len;
-}
-
-/* Sends the frame in @chain; one that is not in order is dropped. Returns 0, or -EAGAIN if the
- * back-end is full. */
-static int send_chain(struct net *net, unsigned pair, struct virtqueue_chain *chain)
-{
-    struct virtio_net_hdr_v1 header;
-    struct iovec row[NET_SEND_BUFFERS], *rest = virtqueue_readable(chain);
-    size_t count = chain->readable_count;
-    size_t len = chain->readable_bytes - sizeof(header);
-
-    if (chain->readable_bytes < sizeof(header) + NET_FRAME_MIN || len > NET_FRAME_MAX)
-        return 0;
-    (void)iov_read(rest, count, 0, &header, sizeof(header));
-    if (!check_header(net, &header, len))
-        return 0;
-    /* Our copy goes out: the driver may change its own after the check. */
-    count = iov_skip(&rest, count, sizeof(header));
-    row[0] = (struct iovec){ &header, sizeof(header) };
-    memcpy(row + 1, rest, count * sizeof(*rest));
-    return net->backend->ops->send(net->backend, pair, row, count + 1) == -EAGAIN ? -EAGAIN : 0;
-}
-
-/* What one wake-up may pop is bounded by virtio_dev_pop(). */
-static void transmit(struct net *net, unsigned pair)
-{
-    struct virtqueue_chain chain;
-    unsigned queue = tx_queue(pair);
-
-    while (!net->pairs[pair].is_blocked && virtio_dev_pop(&net->vdev, queue, &chain)) {
-        if (send_chain(net, pair, &chain) == -EAGAIN) {
-            virtqueue_unpop(&net->vdev.queues[queue]);
-            net->pairs[pair].is_blocked = true;
-        } else {
-            virtio_dev_push(&net->vdev, queue, chain.head, 0);
-        }
-    }
-    virtio_dev_flush_interrupt(&net->vdev, queue);
-}
+/* --- frames --- */
 
 static void net_can_send(void *ctx, unsigned pair)
 {
     struct net *net = ctx;
 
     net->pairs[pair].is_blocked = false;
-    virtio_dev_notify(&net->vdev, tx_queue(pair));
+    virtio_dev_notify(&net->vdev, net_tx_queue(pair));
 }
-
-/* --- receiving --- */
 
 static void receive(struct net *net, unsigned pair)
 {
@@ -174,10 +93,10 @@ static void receive(struct net *net, unsigned pair)
 
     for (int turn = 0; taken > 0 && turn < FRAMES_PER_TURN; turn++)
         taken = net_rx_take_frame(&net->pairs[pair].rx, net->backend, pair);
-    virtio_dev_flush_interrupt(vdev, rx_queue(pair));
+    virtio_dev_flush_interrupt(vdev, net_rx_queue(pair));
     net->backend->ops->set_receiving(net->backend, pair, taken != -ENOBUFS);
     if (taken > 0)
-        virtio_dev_notify(vdev, rx_queue(pair));
+        virtio_dev_notify(vdev, net_rx_queue(pair));
 }
 
 static void net_can_receive(void *ctx, unsigned pair)
@@ -228,10 +147,10 @@ static void net_queue_notify(struct virtio_dev *vdev, unsigned index)
         if (virtio_dev_has_feature(vdev, VIRTIO_NET_F_CTRL_VQ))
             obey_commands(net, index);
     } else if (pair < net->state.pairs) {
-        if (index == rx_queue(pair))
+        if (index == net_rx_queue(pair))
             receive(net, pair);
         else
-            transmit(net, pair);
+            net_tx_send_frames(net, pair);
     }
 }
 
@@ -377,7 +296,7 @@ static int net_init(struct net *net, const struct net_params *params)
     int err = init_device(net, params);
 
     for (unsigned i = 0; !err && i < net->pair_count; i++)
-        err = net_rx_init(&net->pairs[i].rx, &net->vdev, rx_queue(i));
+        err = net_rx_init(&net->pairs[i].rx, &net->vdev, net_rx_queue(i));
     start_anew(net, 0);
     if (!err)
         err = params->backend->ops->attach(params->backend, params->loop, &net->vdev.lock, &events);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The parts of the network card among themselves: net.c is the device, net_rx.c fills the
- * driver's receive buffers, net_control.c obeys its commands. */
+ * driver's receive buffers, net_tx.c sends its frames, net_control.c obeys its commands. */
 #pragma once
 
 #include <linux/virtio_net.h>
@@ -70,6 +70,20 @@ struct net {
     unsigned pair_count;
     struct net_pair pairs[]; /* pair_count */
 };
+
+static inline unsigned net_rx_queue(unsigned pair)
+{
+    return 2 * pair;
+}
+
+static inline unsigned net_tx_queue(unsigned pair)
+{
+    return 2 * pair + 1;
+}
+
+/* Sends the frames in the transmit queue of @pair, as far as the back-end takes them. What one
+ * wake-up may pop is bounded by virtio_dev_pop(). */
+void net_tx_send_frames(struct net *net, unsigned pair);
 
 /* The offloads towards the driver that may follow from @features: without checksums there is no
  * segmentation (5.1.3.1). */
