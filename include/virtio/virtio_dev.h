@@ -53,8 +53,8 @@ struct virtio_dev_ops {
      * next. May be NULL. */
     void (*settle)(struct virtio_dev *vdev);
     /* The device's own state, beyond what virtio_dev_save() keeps; features and queues are loaded
-     * before it. activate() is not called again; queue_notify() is, for every queue that is not
-     * empty. May be NULL. */
+     * before it. activate() is not called again; queue_notify() is, for every queue. May be
+     * NULL. */
     int (*save)(struct virtio_dev *vdev, struct state_writer *out);
     int (*load)(struct virtio_dev *vdev, struct state_reader *in);
     /* Ends back-ends and frees the device, calling virtio_dev_fini(). Half-built is fine. */
@@ -138,6 +138,9 @@ bool virtio_dev_is_running(const struct virtio_dev *vdev);
  * empty, as do the queues of a device that does not run. virtqueue_unpop() may follow; whoever
  * leaves chains in the queue that way looks again without being notified. */
 bool virtio_dev_pop(struct virtio_dev *vdev, unsigned index, struct virtqueue_chain *chain);
+/* The same, but the driver of an empty queue is not asked for a notification: who calls this calls
+ * virtio_dev_notify() later, to look again. */
+bool virtio_dev_pop_unasked(struct virtio_dev *vdev, unsigned index, struct virtqueue_chain *chain);
 /* Gives a chain back; the driver hears of it by virtio_dev_flush_interrupt(), once for all that was
  * pushed, if it wants to. */
 void virtio_dev_push(struct virtio_dev *vdev, unsigned index, uint16_t head, uint32_t written);

@@ -5,8 +5,9 @@
  *   receive   the back-end says can_receive(); net_rx.c fills buffers until there are no more
  *             frames. Without buffers the back-end is told not to call, and the driver's
  *             notification starts it again.
- *   transmit  the driver notifies; net_tx.c sends frames until the queue is empty. A back-end that
- *             is full leaves the chain in the queue, and its can_send() starts it again.
+ *   transmit  the driver notifies; net_tx.c sends frames until the queue is empty, and in a stream
+ *             looks again by itself. A back-end that is full leaves the chain in the queue, and
+ *             its can_send() starts it again.
  *
  * Both end early after a number of frames and come back, so that others get their turn, and
  * interrupt once for all.
@@ -82,7 +83,7 @@ static void net_can_send(void *ctx, unsigned pair)
 {
     struct net *net = ctx;
 
-    net->pairs[pair].is_blocked = false;
+    net->pairs[pair].tx.is_blocked = false;
     virtio_dev_notify(&net->vdev, net_tx_queue(pair));
 }
 
@@ -174,7 +175,7 @@ static void start_anew(struct net *net, uint64_t driver_features)
     net->is_configured = false;
     for (unsigned i = 0; i < net->pair_count; i++) {
         net_rx_forget(&net->pairs[i].rx);
-        net->pairs[i].is_blocked = false;
+        net->pairs[i].tx = (struct net_tx){ 0 };
     }
 }
 
@@ -235,6 +236,7 @@ static void net_destroy(struct virtio_dev *vdev)
     struct net *net = to_net(vdev);
 
     net->backend->ops->detach(net->backend);
+    net_tx_fini(net);
     for (unsigned i = 0; i < net->pair_count; i++)
         net_rx_fini(&net->pairs[i].rx);
     virtio_dev_fini(vdev);
@@ -298,6 +300,8 @@ static int net_init(struct net *net, const struct net_params *params)
     for (unsigned i = 0; !err && i < net->pair_count; i++)
         err = net_rx_init(&net->pairs[i].rx, &net->vdev, net_rx_queue(i));
     start_anew(net, 0);
+    if (!err)
+        err = net_tx_init(net, params->loop);
     if (!err)
         err = params->backend->ops->attach(params->backend, params->loop, &net->vdev.lock, &events);
     net->is_link_up = !params->backend->link_was_lost;

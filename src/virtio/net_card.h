@@ -54,9 +54,18 @@ struct net_state {
     uint64_t guest_offloads; /* VIRTIO_NET_F_GUEST_* that it wants now */
 };
 
+/* A transmit queue; net_tx.c tells how it works. */
+struct net_tx {
+    bool is_blocked;  /* the back-end takes no more frames until can_send() */
+    bool looks_again; /* when the timer fires: the driver was not asked to notify */
+    /* How many long frames we do not look again after, as doing so was in vain, and how many are
+     * left of them. */
+    unsigned pause, pause_left;
+};
+
 struct net_pair {
     struct net_rx rx;
-    bool is_blocked; /* the back-end takes no more frames until can_send() */
+    struct net_tx tx;
 };
 
 struct net {
@@ -66,6 +75,8 @@ struct net {
     uint8_t own_mac[NET_MAC_LEN]; /* before the driver changes it */
     uint16_t mtu;
     bool is_link_up;
+    struct loop_source *tx_timer;
+    bool is_tx_timer_armed;
     bool is_configured; /* the back-end knows state.pairs and state.guest_offloads */
     unsigned pair_count;
     struct net_pair pairs[]; /* pair_count */
@@ -81,6 +92,8 @@ static inline unsigned net_tx_queue(unsigned pair)
     return 2 * pair + 1;
 }
 
+int net_tx_init(struct net *net, struct loop *loop);
+void net_tx_fini(struct net *net);
 /* Sends the frames in the transmit queue of @pair, as far as the back-end takes them. What one
  * wake-up may pop is bounded by virtio_dev_pop(). */
 void net_tx_send_frames(struct net *net, unsigned pair);

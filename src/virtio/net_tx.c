@@ -1,11 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Frames out of the driver's transmit queues: the header of each is checked, and a copy of it goes
- * to the back-end with the driver's buffers. */
+/* Frames out of the driver's transmit queues.
+ *
+ * How this works: the driver notifies, and frames go to the back-end until the queue is empty, each
+ * with a checked copy of its header before the driver's buffers.
+ *
+ * We take frames faster than a driver makes them. Asked to notify as soon as the queue is empty, it
+ * would do so for every frame of a stream, and be interrupted for every one; where it shares a CPU
+ * with us, it is even stopped there until the frame has gone. So when the last frame was a long
+ * one, more of its stream is expected: the driver is not asked, and a timer makes us look again.
+ * Then all goes out that came meanwhile, with one interrupt. If nothing came, or it ends with a
+ * short frame, the driver is asked again. So nothing waits but what follows a long frame at once.
+ *
+ * A stream that something else slows down has nothing for us when we look: the more often that was
+ * so in a row, the more long frames pass before we try it again. */
 #include <endian.h>
 #include <errno.h>
 #include <string.h>
 
+#include "host/loop.h"
 #include "net_card.h"
+
+enum {
+    LONG_FRAME = 32 * 1024, /* bytes: of a stream, whose frames are near 64 KiB */
+    /* Some such frames' time; far below the millisecond of data that Linux's TCP puts into a
+     * queue, so a stream does not run dry. */
+    LOOK_AGAIN_NS = 100 * 1000,
+    PAUSE_MAX = 31,
+};
 
 /* Whether the offloads of a frame of @len bytes are such as the driver may ask for, and inside the
  * frame (5.1.6.2). What does not matter then is cleared. */
@@ -59,18 +80,81 @@ static int send_chain(struct net *net, unsigned pair, struct virtqueue_chain *ch
     return net->backend->ops->send(net->backend, pair, row, count + 1) == -EAGAIN ? -EAGAIN : 0;
 }
 
+/* Makes us look at the queue of @pair again without being notified. All pairs share the timer, so
+ * it is not armed anew for another one. */
+static void look_again_later(struct net *net, unsigned pair)
+{
+    net->pairs[pair].tx.looks_again = true;
+    if (net->is_tx_timer_armed)
+        return;
+    net->is_tx_timer_armed = loop_set_timer(net->tx_timer, LOOK_AGAIN_NS) == 0;
+    if (!net->is_tx_timer_armed)
+        virtio_dev_notify(&net->vdev, net_tx_queue(pair));
+}
+
+static void look_again(void *ctx)
+{
+    struct net *net = ctx;
+
+    net->is_tx_timer_armed = false;
+    for (unsigned i = 0; i < net->pair_count; i++)
+        if (net->pairs[i].tx.looks_again)
+            virtio_dev_notify(&net->vdev, net_tx_queue(i));
+}
+
+int net_tx_init(struct net *net, struct loop *loop)
+{
+    return loop_add_timer(loop, &net->vdev.lock, look_again, net, &net->tx_timer);
+}
+
+void net_tx_fini(struct net *net)
+{
+    loop_remove(net->tx_timer);
+    net->tx_timer = NULL;
+}
+
+/* Looking again found some frames, or none. */
+static void learn(struct net_tx *tx, bool found)
+{
+    unsigned longer = 2 * tx->pause + 1;
+
+    tx->pause = found ? 0 : longer < PAUSE_MAX ? longer : PAUSE_MAX;
+    tx->pause_left = tx->pause;
+}
+
+/* Whether to look again after a frame of @len bytes. */
+static bool expects_more(struct net_tx *tx, size_t len)
+{
+    if (len < LONG_FRAME)
+        return false;
+    if (tx->pause_left == 0)
+        return true;
+    tx->pause_left--;
+    return false;
+}
+
 void net_tx_send_frames(struct net *net, unsigned pair)
 {
+    struct net_tx *tx = &net->pairs[pair].tx;
     struct virtqueue_chain chain;
-    unsigned queue = net_tx_queue(pair);
+    unsigned queue = net_tx_queue(pair), count = 0;
+    bool looked = tx->looks_again, more = false;
 
-    while (!net->pairs[pair].is_blocked && virtio_dev_pop(&net->vdev, queue, &chain)) {
+    tx->looks_again = false;
+    while (!tx->is_blocked &&
+           (more ? virtio_dev_pop_unasked : virtio_dev_pop)(&net->vdev, queue, &chain)) {
+        count++;
         if (send_chain(net, pair, &chain) == -EAGAIN) {
             virtqueue_unpop(&net->vdev.queues[queue]);
-            net->pairs[pair].is_blocked = true;
+            tx->is_blocked = true;
         } else {
             virtio_dev_push(&net->vdev, queue, chain.head, 0);
+            more = expects_more(tx, chain.readable_bytes);
         }
     }
+    if (looked)
+        learn(tx, count > 0);
+    if (more && !tx->is_blocked)
+        look_again_later(net, pair);
     virtio_dev_flush_interrupt(&net->vdev, queue);
 }

@@ -133,7 +133,8 @@ bool virtio_dev_is_running(const struct virtio_dev *vdev)
            !vdev->state.reset_pending;
 }
 
-bool virtio_dev_pop(struct virtio_dev *vdev, unsigned index, struct virtqueue_chain *chain)
+static bool pop(struct virtio_dev *vdev, unsigned index, struct virtqueue_chain *chain,
+                bool asks_if_empty)
 {
     struct virtqueue *vq = &vdev->queues[index];
     struct virtio_dev_notifier *notifier = &vdev->notifiers[index];
@@ -143,7 +144,7 @@ bool virtio_dev_pop(struct virtio_dev *vdev, unsigned index, struct virtqueue_ch
 
     int found = virtqueue_pop(vq, chain);
 
-    if (found == 0 && virtqueue_enable_notify(vq))
+    if (found == 0 && asks_if_empty && virtqueue_enable_notify(vq))
         found = virtqueue_pop(vq, chain); /* it came while we were not to be notified */
     if (found < 0)
         virtio_dev_needs_reset(vdev, "a broken ring");
@@ -152,6 +153,16 @@ bool virtio_dev_pop(struct virtio_dev *vdev, unsigned index, struct virtqueue_ch
     virtqueue_disable_notify(vq);
     notifier->popped++;
     return true;
+}
+
+bool virtio_dev_pop(struct virtio_dev *vdev, unsigned index, struct virtqueue_chain *chain)
+{
+    return pop(vdev, index, chain, true);
+}
+
+bool virtio_dev_pop_unasked(struct virtio_dev *vdev, unsigned index, struct virtqueue_chain *chain)
+{
+    return pop(vdev, index, chain, false);
 }
 
 void virtio_dev_push(struct virtio_dev *vdev, unsigned index, uint16_t head, uint32_t written)
@@ -256,8 +267,8 @@ static void settle_features(struct virtio_dev *vdev)
     vdev->state.status |= VIRTIO_CONFIG_S_FEATURES_OK;
 }
 
-/* Looks at every queue: the driver may have filled it before anybody listened. */
-static void wake_up_queues(struct virtio_dev *vdev)
+/* Looks at what the driver has put into its queues before anybody listened. */
+static void wake_up_filled_queues(struct virtio_dev *vdev)
 {
     for (unsigned i = 0; i < vdev->queue_count; i++)
         if (queue_is_running(vdev, i) && virtqueue_available(&vdev->queues[i]) > 0)
@@ -269,7 +280,7 @@ static void activate(struct virtio_dev *vdev)
     vdev->state.status |= VIRTIO_CONFIG_S_DRIVER_OK;
     if (vdev->ops->activate && vdev->ops->activate(vdev))
         virtio_dev_needs_reset(vdev, "it cannot work with what the driver chose");
-    wake_up_queues(vdev);
+    wake_up_filled_queues(vdev);
 }
 
 /* Bits only ever get added; of several at once each must be due after those before it. */
@@ -471,7 +482,9 @@ int virtio_dev_load(struct virtio_dev *vdev, struct state_reader *in)
     vdev->state = state;
     if (vdev->ops->load)
         err = vdev->ops->load(vdev, in);
-    if (!err)
-        wake_up_queues(vdev);
+    /* Empty ones, too: who saved them may not have asked the driver for a notification. */
+    for (unsigned i = 0; !err && i < vdev->queue_count; i++)
+        if (queue_is_running(vdev, i))
+            signal_notifier(&vdev->notifiers[i]);
     return err;
 }

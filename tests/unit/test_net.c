@@ -449,6 +449,108 @@ static void asks_for_no_notification_while_it_is_full(void **state)
     assert_false(driver_shall_kick(&bench->driver.queues[TX], 1));
 }
 
+/* Adds a frame of a stream to the transmit queue of @pair. Returns whether the driver is asked to
+ * notify of it. */
+static bool add_long_frame(struct bench *bench, unsigned pair)
+{
+    const struct driver_queue *queue = &bench->driver.queues[2 * pair + TX];
+    uint16_t before = queue->added;
+    uint8_t *frame = calloc(1, NET_FRAME_MAX);
+
+    add_frame(bench, pair, &no_offloads, frame, NET_FRAME_MAX);
+    free(frame);
+    return driver_shall_kick(queue, before);
+}
+
+/* Whether the driver would be asked to notify of the next frame. */
+static bool is_asked(struct bench *bench)
+{
+    struct driver_queue queue = bench->driver.queues[TX];
+    uint16_t before = queue.added++;
+
+    return driver_shall_kick(&queue, before);
+}
+
+/* Runs the loop until @count frames were sent in all. */
+static void wait_sent(struct bench *bench, unsigned count)
+{
+    for (int ms = 0; bench->wire.sent < count && ms < DRIVER_PATIENCE_MS; ms++)
+        driver_run(&bench->driver, 1);
+    assert_int_equal(bench->wire.sent, count);
+}
+
+static void wait_asked(struct bench *bench)
+{
+    for (int ms = 0; !is_asked(bench) && ms < DRIVER_PATIENCE_MS; ms++)
+        driver_run(&bench->driver, 1);
+    assert_true(is_asked(bench));
+}
+
+static void frames_behind_a_long_one_need_no_notification(void **state)
+{
+    struct bench *bench = *state;
+
+    start(bench, FEATURE(VIRTIO_RING_F_EVENT_IDX), 1);
+    assert_true(add_long_frame(bench, 0));
+    driver_kick(&bench->driver.queues[TX]);
+    wait_sent(bench, 1);
+    assert_true(driver_take_used(&bench->driver.queues[TX], NULL, NULL));
+
+    for (unsigned i = 0; i < 5; i++)
+        assert_false(add_long_frame(bench, 0));
+    wait_sent(bench, 6);
+    assert_int_equal(bench->driver.queue_interrupts[TX], 2);
+}
+
+static void the_driver_is_asked_again_after_a_stream(void **state)
+{
+    const uint64_t features[] = { 0, FEATURE(VIRTIO_RING_F_EVENT_IDX) };
+    (void)state;
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct bench *own;
+
+        assert_int_equal(make_bench((void **)&own), 0);
+        start(own, features[i], 1);
+        (void)add_long_frame(own, 0);
+        driver_kick(&own->driver.queues[TX]);
+        wait_sent(own, 1);
+        assert_false(is_asked(own));
+        wait_asked(own);
+        drop_bench((void **)&own);
+    }
+}
+
+static void looking_in_vain_makes_us_look_less(void **state)
+{
+    const bool asked[] = { false, true, false, true, true, true, false };
+    struct bench *bench = *state;
+
+    start(bench, FEATURE(VIRTIO_RING_F_EVENT_IDX), 1);
+    for (unsigned i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
+        assert_true(add_long_frame(bench, 0));
+        driver_kick(&bench->driver.queues[TX]);
+        wait_sent(bench, i + 1);
+        assert_true(driver_take_used(&bench->driver.queues[TX], NULL, NULL));
+        assert_int_equal(is_asked(bench), asked[i]);
+        wait_asked(bench);
+    }
+}
+
+static void the_driver_is_asked_at_once_after_a_short_frame(void **state)
+{
+    struct bench *bench = *state;
+    const uint8_t frame[1514] = { 0 };
+
+    start(bench, FEATURE(VIRTIO_RING_F_EVENT_IDX), 1);
+    (void)add_long_frame(bench, 0);
+    add_frame(bench, 0, &no_offloads, frame, sizeof(frame));
+    driver_kick(&bench->driver.queues[TX]);
+    wait_sent(bench, 2);
+
+    assert_true(is_asked(bench));
+}
+
 /* --- receiving --- */
 
 /* Adds a receive buffer of @len bytes to @pair. Returns where it is. */
@@ -809,6 +911,23 @@ static int set_pairs(struct bench *bench, uint16_t pairs)
                    VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, &data, sizeof(data));
 }
 
+static void streams_of_two_pairs_are_both_looked_at(void **state)
+{
+    struct bench *bench = *state;
+
+    start(bench, MULTI | FEATURE(VIRTIO_RING_F_EVENT_IDX), 2);
+    assert_int_equal(set_pairs(bench, 2), VIRTIO_NET_OK);
+    for (unsigned pair = 0; pair < 2; pair++) {
+        (void)add_long_frame(bench, pair);
+        driver_kick(&bench->driver.queues[2 * pair + TX]);
+    }
+    wait_sent(bench, 2);
+    for (unsigned pair = 0; pair < 2; pair++)
+        assert_false(add_long_frame(bench, pair));
+
+    wait_sent(bench, 4);
+}
+
 static void pairs_work_once_the_driver_uses_them(void **state)
 {
     struct bench *bench = *state;
@@ -1110,6 +1229,30 @@ static void a_saved_card_goes_on_itself(void **state)
     assert_true(driver_take_used(&bench->driver.queues[RX], NULL, NULL));
 }
 
+static void a_card_saved_in_a_stream_asks_the_driver_again(void **state)
+{
+    struct bench *bench = *state;
+    struct state_writer saved = { 0 };
+
+    start(bench, FEATURE(VIRTIO_RING_F_EVENT_IDX), 1);
+    (void)add_long_frame(bench, 0);
+    driver_kick(&bench->driver.queues[TX]);
+    wait_sent(bench, 1);
+    assert_int_equal(virtio_dev_save(bench->vdev, &saved), 0);
+    assert_false(is_asked(bench));
+
+    struct state_reader reader = { saved.data, saved.len, 0 };
+    virtio_dev_destroy(bench->vdev);
+    wire_fini(&bench->wire);
+    assert_int_equal(make_card(bench, TO_HOST | TO_GUEST, 1, 1500, &bench->vdev), 0);
+    driver_attach(&bench->driver, bench->vdev);
+    assert_int_equal(virtio_dev_load(bench->vdev, &reader), 0);
+    driver_settle(&bench->driver);
+
+    assert_true(is_asked(bench));
+    state_writer_fini(&saved);
+}
+
 /* What a saved card ends with; the layout of net.c's state. */
 struct saved_net {
     uint8_t mac[NET_MAC_LEN];
@@ -1189,6 +1332,10 @@ int main(void)
         TEST(a_full_backend_gets_the_rest_later),
         TEST(interrupts_once_for_many_frames),
         TEST(asks_for_no_notification_while_it_is_full),
+        TEST(frames_behind_a_long_one_need_no_notification),
+        TEST(the_driver_is_asked_again_after_a_stream),
+        TEST(looking_in_vain_makes_us_look_less),
+        TEST(the_driver_is_asked_at_once_after_a_short_frame),
         TEST(receives_a_frame_with_its_offloads),
         TEST(without_the_feature_nothing_is_said_of_checksums),
         TEST(spreads_frames_over_buffers_of_odd_sizes),
@@ -1203,6 +1350,7 @@ int main(void)
         TEST(takes_a_bounded_number_of_frames_at_a_time),
         TEST(a_buffer_that_cannot_be_written_needs_a_reset),
         TEST(pairs_work_once_the_driver_uses_them),
+        TEST(streams_of_two_pairs_are_both_looked_at),
         TEST(pairs_that_are_given_up_do_not_receive),
         TEST(refuses_pairs_that_it_does_not_have),
         TEST(without_multiqueue_the_third_queue_takes_commands),
@@ -1216,6 +1364,7 @@ int main(void)
         TEST(a_lost_link_is_told_and_swallows_frames),
         TEST(a_saved_card_goes_on_in_another_one),
         TEST(a_saved_card_goes_on_itself),
+        TEST(a_card_saved_in_a_stream_asks_the_driver_again),
         TEST(refuses_a_saved_state_that_cannot_be),
         cmocka_unit_test(default_addresses_are_local_unicast_and_stable),
         cmocka_unit_test(default_addresses_differ_by_name_and_card),

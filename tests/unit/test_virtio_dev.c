@@ -607,6 +607,22 @@ static void does_so_with_event_indices_too(void **state)
     check_notifications(f);
 }
 
+static void an_empty_queue_may_be_left_without_asking(void **state)
+{
+    struct fixture *f = *state;
+    struct virtqueue_chain chain;
+
+    start(f);
+    add_one(f, 0);
+    assert_true(virtio_dev_pop(f->vdev, 0, &chain));
+    assert_false(virtio_dev_pop_unasked(f->vdev, 0, &chain));
+
+    uint16_t before = queue(f, 0)->added;
+    add_one(f, 0);
+    assert_false(driver_shall_kick(queue(f, 0), before));
+    assert_true(virtio_dev_pop_unasked(f->vdev, 0, &chain));
+}
+
 static void an_endless_driver_keeps_nobody_waiting(void **state)
 {
     struct fixture *f = *state;
@@ -1082,6 +1098,7 @@ int main(void)
         TEST(interrupts_the_driver_for_what_it_pushed),
         TEST(asks_for_notifications_only_when_a_queue_was_found_empty),
         TEST(does_so_with_event_indices_too),
+        TEST(an_empty_queue_may_be_left_without_asking),
         TEST(an_endless_driver_keeps_nobody_waiting),
         TEST(pops_elsewhere_do_not_use_a_wakeup_up),
         TEST(no_wakeup_is_lost_between_threads),
