@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "boot/file_cache.h"
+
 struct initramfs;
 struct modules;
 
@@ -31,3 +33,6 @@ int initramfs_add_modules(struct initramfs *initramfs, const struct modules *mod
 
 /* Ends the archive, and gives the file: the caller's now, with its offset anywhere. */
 int initramfs_finish(struct initramfs *initramfs, int *ret);
+
+/* Where archives that were made before are kept: in @folder; NULL: nowhere. */
+struct file_cache initramfs_cache(const char *folder);

@@ -36,7 +36,7 @@ int modules_want(struct modules *modules, const char *name);
 size_t modules_plan(const struct modules *modules, const char *const **ret);
 
 /* Adds what tells the plan's files from others to @key: paths, sizes, times of change
- * (initramfs_cache_key()). Returns whether an archive of them is worth keeping: if one is packed,
+ * (file_cache_key()). Returns whether an archive of them is worth keeping: if one is packed,
  * as to read plain ones takes no longer than to read the archive, and all could be looked at. */
 bool modules_identify(const struct modules *modules, uint64_t *key);
 

@@ -224,3 +224,8 @@ int initramfs_finish(struct initramfs *initramfs, int *ret)
         *ret = take_fd(&initramfs->fd);
     return err;
 }
+
+struct file_cache initramfs_cache(const char *folder)
+{
+    return (struct file_cache){ folder, ".cpio", 16 };
+}

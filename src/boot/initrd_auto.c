@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "boot/file_cache.h"
 #include "boot/init_programs.h"
 #include "boot/initramfs.h"
-#include "boot/initramfs_cache.h"
 #include "boot/modules.h"
 #include "host/fd.h"
 #include "host/log.h"
@@ -203,13 +203,15 @@ static int build(void *ctx, int *ret)
 
 static int find_or_build(struct parts *parts, int *ret)
 {
-    uint64_t key = initramfs_cache_key(0, HUTCH_VERSION, sizeof(HUTCH_VERSION));
+    uint64_t key = file_cache_key(0, HUTCH_VERSION, sizeof(HUTCH_VERSION));
 
-    key = initramfs_cache_key(key, disk_init_bytes, disk_init_len);
-    key = initramfs_cache_key(key, parts->stages, parts->stages_len);
+    key = file_cache_key(key, disk_init_bytes, disk_init_len);
+    key = file_cache_key(key, parts->stages, parts->stages_len);
     bool is_worth_keeping = modules_identify(parts->modules, &key);
-    return initramfs_cache_get(is_worth_keeping ? parts->in->cache_folder : NULL, key, build, parts,
-                               ret);
+    const struct file_cache cache =
+        initramfs_cache(is_worth_keeping ? parts->in->cache_folder : NULL);
+
+    return file_cache_get(&cache, key, build, parts, ret);
 }
 
 static int plan_and_build(const struct initrd_auto *in, struct modules *modules, int *ret)

@@ -22,7 +22,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "boot/initramfs_cache.h"
+#include "boot/file_cache.h"
 #include "host/fd.h"
 #include "unpack.h"
 
@@ -528,8 +528,8 @@ bool modules_identify(const struct modules *modules, uint64_t *key)
             return false;
         const int64_t facts[] = { st.st_size, st.st_mtim.tv_sec, st.st_mtim.tv_nsec,
                                   (int64_t)st.st_ino };
-        *key = initramfs_cache_key(*key, path, strlen(path) + 1);
-        *key = initramfs_cache_key(*key, facts, sizeof(facts));
+        *key = file_cache_key(*key, path, strlen(path) + 1);
+        *key = file_cache_key(*key, facts, sizeof(facts));
         is_packed |= ending && strcmp(ending, ".ko") != 0 && strcmp(ending, ".o") != 0;
     }
     return is_packed;

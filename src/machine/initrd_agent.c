@@ -6,9 +6,9 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "boot/file_cache.h"
 #include "boot/init_programs.h"
 #include "boot/initramfs.h"
-#include "boot/initramfs_cache.h"
 #include "boot/modules.h"
 #include "host/fd.h"
 #include "host/log.h"
@@ -150,14 +150,16 @@ static int build(void *ctx, int *ret)
 /* With an initial RAM disk of the user's it is made each time. */
 static int find_or_build(struct parts *parts, int *ret)
 {
-    uint64_t key = initramfs_cache_key(0, HUTCH_VERSION, sizeof(HUTCH_VERSION));
+    uint64_t key = file_cache_key(0, HUTCH_VERSION, sizeof(HUTCH_VERSION));
     bool is_worth_keeping = parts->base < 0 && parts->modules;
 
-    key = initramfs_cache_key(key, agent_bytes, agent_len);
+    key = file_cache_key(key, agent_bytes, agent_len);
     if (is_worth_keeping)
         is_worth_keeping = modules_identify(parts->modules, &key);
-    return initramfs_cache_get(is_worth_keeping ? parts->config->cache_folder : NULL, key, build,
-                               parts, ret);
+    const struct file_cache cache =
+        initramfs_cache(is_worth_keeping ? parts->config->cache_folder : NULL);
+
+    return file_cache_get(&cache, key, build, parts, ret);
 }
 
 static int open_modules(const struct config *config, struct modules **ret)

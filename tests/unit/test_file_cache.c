@@ -15,18 +15,23 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "boot/initramfs_cache.h"
+#include "boot/file_cache.h"
 #include "host/fd.h"
 #include "scratch.h"
 
-static char folder[64], cache[80];
+enum { MAX = 16 };
+
+static char folder[64], place[80];
+static const struct file_cache cache = { place, ".cpio", MAX },
+                               no_place = { "/proc/nowhere/initramfs", ".cpio", MAX },
+                               no_folder = { NULL, ".cpio", MAX };
 
 static int set_up(void **state)
 {
     (void)state;
     (void)snprintf(folder, sizeof(folder), "/tmp/hutch-cache.XXXXXX");
     assert_non_null(scratch_make(folder));
-    (void)snprintf(cache, sizeof(cache), "%s/hutch/initramfs", folder);
+    (void)snprintf(place, sizeof(place), "%s/hutch/initramfs", folder);
     return 0;
 }
 
@@ -43,19 +48,19 @@ static void store(uint64_t key, const char *text)
 
     assert_true(fd >= 0);
     assert_int_equal(fd_write_full(fd, text, strlen(text)), 0);
-    assert_int_equal(initramfs_cache_store(cache, key, fd), 0);
+    assert_int_equal(file_cache_store(&cache, key, fd), 0);
 }
 
 static int find(uint64_t key)
 {
     AUTO_CLOSE int fd = -1;
 
-    return initramfs_cache_find(cache, key, &fd);
+    return file_cache_find(&cache, key, &fd);
 }
 
 static void path_of(uint64_t key, char path[PATH_MAX])
 {
-    (void)snprintf(path, PATH_MAX, "%s/%016jx.cpio", cache, (uintmax_t)key);
+    (void)snprintf(path, PATH_MAX, "%s/%016jx.cpio", place, (uintmax_t)key);
 }
 
 /* Makes one as if it had been used so long ago. */
@@ -78,7 +83,7 @@ static void what_is_stored_is_found_by_its_key_alone(void **state)
     store(1, "one");
     store(2, "two");
 
-    assert_int_equal(initramfs_cache_find(cache, 1, &fd), 0);
+    assert_int_equal(file_cache_find(&cache, 1, &fd), 0);
     assert_int_equal(fd_pread_full(fd, text, 3, 0), 0);
     assert_string_equal(text, "one");
     assert_int_equal(find(3), -ENOENT);
@@ -86,18 +91,18 @@ static void what_is_stored_is_found_by_its_key_alone(void **state)
 
 static void a_key_depends_on_every_byte_and_their_order(void **state)
 {
-    uint64_t ab = initramfs_cache_key(initramfs_cache_key(0, "a", 1), "b", 1);
+    uint64_t ab = file_cache_key(file_cache_key(0, "a", 1), "b", 1);
     (void)state;
 
-    assert_true(ab == initramfs_cache_key(0, "ab", 2));
-    assert_true(ab != initramfs_cache_key(0, "ba", 2));
-    assert_true(initramfs_cache_key(0, "a", 1) != initramfs_cache_key(0, "a\0", 2));
+    assert_true(ab == file_cache_key(0, "ab", 2));
+    assert_true(ab != file_cache_key(0, "ba", 2));
+    assert_true(file_cache_key(0, "a", 1) != file_cache_key(0, "a\0", 2));
 }
 
 static void the_one_that_was_not_used_for_longest_makes_room(void **state)
 {
     (void)state;
-    for (uint64_t key = 1; key <= INITRAMFS_CACHE_MAX; key++) {
+    for (uint64_t key = 1; key <= MAX; key++) {
         store(key, "x");
         make_old(key, 1000 - (time_t)key);
     }
@@ -116,10 +121,10 @@ static void old_ones_and_leftovers_go_and_other_files_stay(void **state)
     char leftover[PATH_MAX], other[PATH_MAX];
     (void)state;
     store(1, "x");
-    make_old(1, (INITRAMFS_CACHE_DAYS + 1) * 24 * 3600);
+    make_old(1, (FILE_CACHE_DAYS + 1) * 24 * 3600);
     store(2, "x");
-    (void)snprintf(leftover, sizeof(leftover), "%s/.new.abcdef", cache);
-    (void)snprintf(other, sizeof(other), "%s/notes", cache);
+    (void)snprintf(leftover, sizeof(leftover), "%s/.new.abcdef", place);
+    (void)snprintf(other, sizeof(other), "%s/notes", place);
     const struct timespec times[2] = { { 1000, 0 }, { 1000, 0 } };
     const char *const names[] = { leftover, other };
     for (size_t i = 0; i < 2; i++) {
@@ -157,7 +162,7 @@ static void a_folder_that_cannot_be_made_is_told(void **state)
     AUTO_CLOSE int fd = memfd_create("archive", MFD_CLOEXEC);
     (void)state;
 
-    assert_int_equal(initramfs_cache_store("/proc/nowhere/initramfs", 1, fd), -ENOENT);
+    assert_int_equal(file_cache_store(&no_place, 1, fd), -ENOENT);
 }
 
 struct maker {
@@ -176,11 +181,11 @@ static int make(void *ctx, int *ret)
     return fd_write_full(*ret, "made", 4);
 }
 
-static int get(const char *from, uint64_t key, struct maker *maker)
+static int get(const struct file_cache *from, uint64_t key, struct maker *maker)
 {
     AUTO_CLOSE int fd = -1;
     char text[4];
-    int err = initramfs_cache_get(from, key, make, maker, &fd);
+    int err = file_cache_get(from, key, make, maker, &fd);
 
     if (!err) {
         assert_int_equal(pread(fd, text, sizeof(text), 0), sizeof(text));
@@ -194,10 +199,10 @@ static void makes_what_is_not_there_and_keeps_it(void **state)
     struct maker maker = { 0 };
     (void)state;
 
-    assert_int_equal(get(cache, 7, &maker), 0);
-    assert_int_equal(get(cache, 7, &maker), 0);
+    assert_int_equal(get(&cache, 7, &maker), 0);
+    assert_int_equal(get(&cache, 7, &maker), 0);
     assert_int_equal(maker.made, 1);
-    assert_int_equal(get(cache, 8, &maker), 0);
+    assert_int_equal(get(&cache, 8, &maker), 0);
     assert_int_equal(maker.made, 2);
 }
 
@@ -206,8 +211,8 @@ static void makes_it_each_time_without_a_folder(void **state)
     struct maker maker = { 0 };
     (void)state;
 
-    assert_int_equal(get(NULL, 7, &maker), 0);
-    assert_int_equal(get("/proc/nowhere/initramfs", 7, &maker), 0);
+    assert_int_equal(get(&no_folder, 7, &maker), 0);
+    assert_int_equal(get(&no_place, 7, &maker), 0);
     assert_int_equal(maker.made, 2);
 }
 
@@ -216,7 +221,7 @@ static void keeps_nothing_that_could_not_be_made(void **state)
     struct maker maker = { .err = -EBADMSG };
     (void)state;
 
-    assert_int_equal(get(cache, 7, &maker), -EBADMSG);
+    assert_int_equal(get(&cache, 7, &maker), -EBADMSG);
     assert_int_equal(find(7), -ENOENT);
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* FOLDER/KEY.cpio, whose time of change is that of its last use. A new one is written under a name
- * that begins with a dot, and renamed; what a killed process left of that goes with the next. */
-#include "boot/initramfs_cache.h"
+/* FOLDER/KEY.ENDING, whose time of change is that of its last use. A new one is written under a
+ * name that begins with a dot, and renamed; what a killed process left of that goes with the next.
+ */
+#include "boot/file_cache.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -21,7 +22,7 @@
 enum { COPY_SIZE = 64 << 10, NAME_LEN = 32, DAY_S = 24 * 3600, LEFTOVER_S = 3600 };
 
 /* FNV-1a: the user's own files need no hash that withstands an enemy. */
-uint64_t initramfs_cache_key(uint64_t key, const void *data, size_t len)
+uint64_t file_cache_key(uint64_t key, const void *data, size_t len)
 {
     const uint64_t start = UINT64_C(0xcbf29ce484222325), prime = UINT64_C(0x100000001b3);
     const uint8_t *bytes = data;
@@ -32,9 +33,9 @@ uint64_t initramfs_cache_key(uint64_t key, const void *data, size_t len)
     return key ^ start;
 }
 
-static void name_file(uint64_t key, char name[NAME_LEN])
+static void name_file(const struct file_cache *cache, uint64_t key, char name[NAME_LEN])
 {
-    (void)snprintf(name, NAME_LEN, "%016jx.cpio", (uintmax_t)key);
+    (void)snprintf(name, NAME_LEN, "%016jx%s", (uintmax_t)key, cache->ending);
 }
 
 static int open_folder(const char *path)
@@ -44,15 +45,15 @@ static int open_folder(const char *path)
     return fd < 0 ? -errno : fd;
 }
 
-int initramfs_cache_find(const char *folder, uint64_t key, int *ret)
+int file_cache_find(const struct file_cache *cache, uint64_t key, int *ret)
 {
-    AUTO_CLOSE int dir = open_folder(folder);
+    AUTO_CLOSE int dir = open_folder(cache->folder);
     char name[NAME_LEN];
     struct stat st;
 
     if (dir < 0)
         return dir;
-    name_file(key, name);
+    name_file(cache, key, name);
     AUTO_CLOSE int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 || fstat(fd, &st))
         return -errno;
@@ -92,18 +93,18 @@ static bool is_stale(const char *name, const struct stat *st, time_t now)
 {
     time_t age_s = now - st->st_mtime;
 
-    return name[0] == '.' ? age_s > LEFTOVER_S : age_s > (time_t)INITRAMFS_CACHE_DAYS * DAY_S;
+    return name[0] == '.' ? age_s > LEFTOVER_S : age_s > (time_t)FILE_CACHE_DAYS * DAY_S;
 }
 
-static bool is_ours(const char *name)
+static bool is_ours(const struct file_cache *cache, const char *name)
 {
     const char *ending = strrchr(name, '.');
 
-    return !strncmp(name, ".new.", 5) || (ending && !strcmp(ending, ".cpio"));
+    return !strncmp(name, ".new.", 5) || (ending && !strcmp(ending, cache->ending));
 }
 
 /* Removes what is stale. Returns how many are left, with the name of the oldest. */
-static size_t remove_stale(DIR *dir, char oldest[NAME_LEN])
+static size_t remove_stale(const struct file_cache *cache, DIR *dir, char oldest[NAME_LEN])
 {
     struct dirent *entry;
     time_t oldest_time = 0;
@@ -112,7 +113,7 @@ static size_t remove_stale(DIR *dir, char oldest[NAME_LEN])
     while ((entry = readdir(dir))) {
         struct stat st;
         const char *name = entry->d_name;
-        if (!is_ours(name) || fstatat(dirfd(dir), name, &st, AT_SYMLINK_NOFOLLOW))
+        if (!is_ours(cache, name) || fstatat(dirfd(dir), name, &st, AT_SYMLINK_NOFOLLOW))
             continue;
         if (is_stale(name, &st, time(NULL))) {
             (void)unlinkat(dirfd(dir), name, 0);
@@ -129,32 +130,32 @@ static size_t remove_stale(DIR *dir, char oldest[NAME_LEN])
 }
 
 /* One is added at a time, so one that goes is enough, unless several processes add at once. */
-static void make_room(const char *folder)
+static void make_room(const struct file_cache *cache)
 {
     char oldest[NAME_LEN];
     size_t count = SIZE_MAX;
 
-    for (unsigned i = 0; i < INITRAMFS_CACHE_MAX && count > INITRAMFS_CACHE_MAX; i++) {
-        DIR *dir = opendir(folder);
+    for (unsigned i = 0; i < cache->max && count > cache->max; i++) {
+        DIR *dir = opendir(cache->folder);
         if (!dir)
             return;
-        count = remove_stale(dir, oldest);
-        if (count > INITRAMFS_CACHE_MAX)
+        count = remove_stale(cache, dir, oldest);
+        if (count > cache->max)
             (void)unlinkat(dirfd(dir), oldest, 0);
         (void)closedir(dir);
     }
 }
 
-int initramfs_cache_store(const char *folder, uint64_t key, int fd)
+int file_cache_store(const struct file_cache *cache, uint64_t key, int fd)
 {
     char name[NAME_LEN], path[PATH_MAX], place[PATH_MAX];
-    int err = folder_make(folder, 0700);
+    int err = folder_make(cache->folder, 0700);
 
     if (err)
         return err;
-    name_file(key, name);
-    if (snprintf(path, sizeof(path), "%s/.new.XXXXXX", folder) >= (int)sizeof(path) ||
-        snprintf(place, sizeof(place), "%s/%s", folder, name) >= (int)sizeof(place))
+    name_file(cache, key, name);
+    if (snprintf(path, sizeof(path), "%s/.new.XXXXXX", cache->folder) >= (int)sizeof(path) ||
+        snprintf(place, sizeof(place), "%s/%s", cache->folder, name) >= (int)sizeof(place))
         return -ENAMETOOLONG;
     AUTO_CLOSE int file = mkostemp(path, O_CLOEXEC);
     if (file < 0)
@@ -164,18 +165,18 @@ int initramfs_cache_store(const char *folder, uint64_t key, int fd)
         err = -errno;
     if (err)
         (void)unlink(path);
-    make_room(folder);
+    make_room(cache);
     return err;
 }
 
-int initramfs_cache_get(const char *folder, uint64_t key, int (*make)(void *ctx, int *ret),
-                        void *ctx, int *ret)
+int file_cache_get(const struct file_cache *cache, uint64_t key, int (*make)(void *ctx, int *ret),
+                   void *ctx, int *ret)
 {
-    if (folder && !initramfs_cache_find(folder, key, ret))
+    if (cache->folder && !file_cache_find(cache, key, ret))
         return 0;
     int err = make(ctx, ret);
 
-    if (!err && folder)
-        (void)initramfs_cache_store(folder, key, *ret);
+    if (!err && cache->folder)
+        (void)file_cache_store(cache, key, *ret);
     return err;
 }
