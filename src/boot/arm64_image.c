@@ -182,8 +182,8 @@ static int find_zboot_payload(const struct boot_file *file, enum unpack_format *
     if (err)
         return err;
     if (!unpack_recognise(magic, format)) {
-        log_error("kernel '%s': an EFI zboot image compressed with '%s', and only gzip, xz and "
-                  "zstd can be unpacked; take the Image it was made from",
+        log_error("kernel '%s': an EFI zboot image compressed with '%s', and only gzip, xz, "
+                  "zstd and lz4 can be unpacked; take the Image it was made from",
                   file->path, header.compression);
         return -ENOEXEC;
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Unpacks gzip (RFC 1952) with zlib, xz with liblzma and Zstandard (RFC 8878) with libzstd.
+/* Unpacks gzip (RFC 1952) with zlib, xz with liblzma, Zstandard (RFC 8878) with libzstd, and LZ4 in
+ * the frames that Linux packs itself in (lz4_Frame_format.md, "Legacy frame") by itself.
  *
  * All write straight to where the result is to be. zstd would otherwise keep what it wrote last
  * (its window) in memory of its own, up to 128 MiB of it; xz always does. */
@@ -24,6 +25,7 @@ enum { XZ_MEMORY_MAX = 144 << 20 }; /* Linux packs itself with a dictionary of u
 
 static const uint8_t gzip_magic[] = { 0x1f, 0x8b, 8 }; /* the last one: deflate */
 static const uint8_t xz_magic[] = { 0xfd, '7', 'z', 'X' };
+static const uint8_t lz4_magic[] = { 0x02, 0x21, 0x4c, 0x18 };
 
 /* The compressed data, piece by piece. */
 struct reader {
@@ -59,12 +61,14 @@ static int reader_need(struct reader *reader)
     return !err && reader->start == reader->end ? -ENODATA : err;
 }
 
+static uint32_t little_endian(const uint8_t word[MAGIC_SIZE])
+{
+    return (uint32_t)word[3] << 24 | (uint32_t)word[2] << 16 | word[1] << 8 | word[0];
+}
+
 static bool is_zstd(const uint8_t head[MAGIC_SIZE])
 {
-    const uint32_t magic =
-        (uint32_t)head[3] << 24 | (uint32_t)head[2] << 16 | head[1] << 8 | head[0];
-
-    return magic == ZSTD_MAGICNUMBER;
+    return little_endian(head) == ZSTD_MAGICNUMBER;
 }
 
 static bool is_skippable(const uint8_t head[MAGIC_SIZE])
@@ -78,13 +82,17 @@ bool unpack_recognise(const uint8_t head[MAGIC_SIZE], enum unpack_format *ret)
 
     bool is_xz = memcmp(head, xz_magic, sizeof(xz_magic)) == 0;
 
+    bool is_lz4 = memcmp(head, lz4_magic, sizeof(lz4_magic)) == 0;
+
     if (is_gzip)
         *ret = UNPACK_GZIP;
     else if (is_xz)
         *ret = UNPACK_XZ;
     else if (is_zstd(head))
         *ret = UNPACK_ZSTD;
-    return is_gzip || is_xz || is_zstd(head);
+    else if (is_lz4)
+        *ret = UNPACK_LZ4;
+    return is_gzip || is_xz || is_zstd(head) || is_lz4;
 }
 
 /* Whether a member, stream or frame begins here. Returns 0 or -errno. */
@@ -287,6 +295,125 @@ REFUSE_FORMAT(v05)
 REFUSE_FORMAT(v06)
 REFUSE_FORMAT(v07)
 
+/* --- LZ4: blocks, each behind its length, of sequences: literal bytes, then bytes again that were
+ * written up to 64 KiB before (lz4_Block_format.md) --- */
+
+enum { LZ4_LENGTH_MORE = 15, LZ4_MATCH_MIN = 4, LZ4_OFFSET_SIZE = 2 };
+
+/* Where the result goes. */
+struct lz4_output {
+    uint8_t *at, *end, *block; /* the last: where this block began */
+};
+
+/* Takes the next bytes of the input, of which @left belong to the block. */
+static int lz4_take(struct reader *reader, uint32_t *left, void *to, size_t len)
+{
+    uint8_t *at = to;
+
+    if (len > *left)
+        return -EBADMSG;
+    *left -= (uint32_t)len;
+    while (len > 0) {
+        int err = reader_need(reader);
+        if (err)
+            return err;
+        size_t some = reader->end - reader->start < len ? reader->end - reader->start : len;
+        memcpy(at, reader->bytes + reader->start, some);
+        reader->start += some;
+        at += some;
+        len -= some;
+    }
+    return 0;
+}
+
+/* A length that a token has only the beginning of. */
+static int lz4_length(struct reader *reader, uint32_t *left, size_t *len)
+{
+    uint8_t more = UINT8_MAX;
+    int err = 0;
+
+    for (bool goes_on = *len == LZ4_LENGTH_MORE; !err && goes_on; goes_on = more == UINT8_MAX) {
+        err = lz4_take(reader, left, &more, 1);
+        *len += more;
+    }
+    return err;
+}
+
+static int lz4_literals(struct reader *reader, uint32_t *left, size_t len, struct lz4_output *out)
+{
+    int err = lz4_length(reader, left, &len);
+
+    if (!err && len > (size_t)(out->end - out->at))
+        err = -EFBIG;
+    if (!err)
+        err = lz4_take(reader, left, out->at, len);
+    if (!err)
+        out->at += len;
+    return err;
+}
+
+static int lz4_match(struct reader *reader, uint32_t *left, size_t len, struct lz4_output *out)
+{
+    uint8_t bytes[LZ4_OFFSET_SIZE];
+    int err = lz4_take(reader, left, bytes, sizeof(bytes));
+    size_t offset = (size_t)bytes[1] << 8 | bytes[0];
+
+    if (!err)
+        err = lz4_length(reader, left, &len);
+    len += LZ4_MATCH_MIN;
+    if (!err && (offset == 0 || offset > (size_t)(out->at - out->block)))
+        err = -EBADMSG;
+    if (!err && len > (size_t)(out->end - out->at))
+        err = -EFBIG;
+    while (!err && len > 0) { /* it may go over into what it writes */
+        size_t some = offset < len ? offset : len;
+        memcpy(out->at, out->at - offset, some);
+        out->at += some;
+        len -= some;
+    }
+    return err;
+}
+
+static int lz4_block(struct reader *reader, uint32_t left, struct lz4_output *out)
+{
+    uint8_t token;
+    int err = 0;
+
+    out->block = out->at;
+    while (!err && left > 0) {
+        err = lz4_take(reader, &left, &token, sizeof(token));
+        if (!err)
+            err = lz4_literals(reader, &left, token >> 4, out);
+        if (!err && left > 0) /* the last sequence has literals alone */
+            err = lz4_match(reader, &left, token & 0xf, out);
+    }
+    return err;
+}
+
+static int unpack_lz4(struct reader *reader, void *buf, size_t capacity, size_t *ret)
+{
+    struct lz4_output out = { .at = buf, .end = (uint8_t *)buf + capacity };
+    uint8_t word[MAGIC_SIZE];
+
+    for (bool is_first = true;; is_first = false) {
+        uint32_t room = sizeof(word);
+        int err = is_first ? 0 : reader_need(reader);
+        if (err == -ENODATA)
+            break;
+        if (!err)
+            err = lz4_take(reader, &room, word, sizeof(word));
+        bool is_magic = !err && memcmp(word, lz4_magic, sizeof(lz4_magic)) == 0;
+        if (!err && is_first && !is_magic)
+            err = -EBADMSG;
+        if (!err && !is_magic)
+            err = lz4_block(reader, little_endian(word), &out);
+        if (err)
+            return err;
+    }
+    *ret = (size_t)(out.at - (uint8_t *)buf);
+    return 0;
+}
+
 int unpack(enum unpack_format format, const struct unpack_input *in, void *buf, size_t capacity,
            size_t *ret)
 {
@@ -307,6 +434,8 @@ int unpack(enum unpack_format format, const struct unpack_input *in, void *buf, 
         return unpack_xz(reader, buf, capacity, ret);
     case UNPACK_ZSTD:
         return unpack_zstd(reader, buf, capacity, ret);
+    case UNPACK_LZ4:
+        return unpack_lz4(reader, buf, capacity, ret);
     }
     return -EINVAL;
 }

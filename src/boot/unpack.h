@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum unpack_format { UNPACK_GZIP, UNPACK_XZ, UNPACK_ZSTD };
+enum unpack_format { UNPACK_GZIP, UNPACK_XZ, UNPACK_ZSTD, UNPACK_LZ4 };
 
 /* What nothing is unpacked to more than. */
 enum { UNPACK_MAX = 1 << 30 };
@@ -24,7 +24,8 @@ struct unpack_input {
 bool unpack_recognise(const uint8_t head[4], enum unpack_format *ret);
 
 /* Unpacks @in to @buf. Of several members, streams or frames in a row all are unpacked; other bytes
- * behind the last one, such as a signature, are left alone.
+ * behind the last one, such as a signature, are left alone. (Of LZ4, blocks tell no end: there may
+ * be nothing behind them.)
  *
  * Returns 0 with the number of bytes in *@ret, -EFBIG if they are more than @capacity or
  * UNPACK_MAX, -ENODATA if the data end too early, -EBADMSG if they are damaged, -ENOMEM

@@ -424,13 +424,13 @@ static void a_zboot_image_of_another_compression_is_named(void **state)
     struct wrapped wrapped;
     (void)state;
     init(&fixture, 64 * MIB);
-    wrap_zboot(&wrapped, "lz4", image.bytes, sizeof(image.bytes));
-    memcpy(wrapped.bytes + ZBOOT_PAYLOAD, "\x02\x21\x4c\x18", 4);
+    wrap_zboot(&wrapped, "lzo", image.bytes, sizeof(image.bytes));
+    memcpy(wrapped.bytes + ZBOOT_PAYLOAD, "\x89LZO", 4);
     write_wrapped(&fixture, &wrapped);
 
     assert_int_equal(fixture_boot(&fixture, "", false), -ENOEXEC);
 
-    assert_said(&fixture, "compressed with 'lz4'");
+    assert_said(&fixture, "compressed with 'lzo'");
     fixture_fini(&fixture);
 }
 

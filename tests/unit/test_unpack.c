@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* gzip, xz and zstd, each whole, damaged, cut off, with company, and larger than there is room for.
+/* gzip, xz, zstd and LZ4, each whole, damaged, cut off, with company, and larger than there is room
+ * for.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -367,6 +368,115 @@ static void what_early_versions_of_zstd_wrote_is_not_taken(void **state)
     free(fixture);
 }
 
+/* --- LZ4, of which there is no packer here --- */
+
+static const uint8_t lz4_magic[] = { 0x02, 0x21, 0x4c, 0x18 };
+
+static void append_lz4(struct fixture *fixture, const void *block, size_t len)
+{
+    const uint8_t head[] = { (uint8_t)len, (uint8_t)(len >> 8), (uint8_t)(len >> 16), 0 };
+
+    append(fixture, head, sizeof(head));
+    append(fixture, block, len);
+}
+
+/* What one block in a frame comes to. */
+static int run_lz4(struct fixture *fixture, const void *block, size_t len, size_t capacity)
+{
+    fixture->packed_len = 0;
+    append(fixture, lz4_magic, sizeof(lz4_magic));
+    append_lz4(fixture, block, len);
+    return run(fixture, UNPACK_LZ4, capacity);
+}
+
+static void lz4_repeats_what_it_has_written(void **state)
+{
+    struct fixture *fixture = fixture_create();
+    enum unpack_format found;
+    (void)state;
+    const uint8_t repeats[] = { 0x36, 'a', 'b', 'c', 3, 0, 0x20, 'd', 'e' };
+
+    assert_int_equal(run_lz4(fixture, repeats, sizeof(repeats), ROOM), 0);
+
+    assert_true(unpack_recognise(fixture->packed, &found));
+    assert_int_equal(found, UNPACK_LZ4);
+    assert_int_equal(fixture->result_len, 15);
+    assert_memory_equal(fixture->result, "abcabcabcabcade", 15);
+    free(fixture);
+}
+
+static void lz4_has_lengths_of_several_bytes(void **state)
+{
+    struct fixture *fixture = fixture_create();
+    uint8_t block[3 + 280 + 3 + 2] = { 0xff, 255, 10 };
+    (void)state;
+    memcpy(block + 3, fixture->text, 280);
+    const uint8_t rest[] = { 24, 1, 0 /* 19 from 280 before */, 0x10, 'x' };
+    memcpy(block + 3 + 280, rest, sizeof(rest));
+
+    assert_int_equal(run_lz4(fixture, block, sizeof(block), ROOM), 0);
+
+    assert_int_equal(fixture->result_len, 280 + 19 + 1);
+    assert_memory_equal(fixture->result, fixture->text, 280);
+    assert_memory_equal(fixture->result + 280, fixture->text, 19);
+    assert_int_equal(fixture->result[299], 'x');
+    free(fixture);
+}
+
+static void lz4_blocks_and_frames_in_a_row_are_joined(void **state)
+{
+    struct fixture *fixture = fixture_create();
+    const uint8_t one[] = { 0x30, 'o', 'n', 'e' }, two[] = { 0x30, 't', 'w', 'o' };
+    (void)state;
+    append(fixture, lz4_magic, sizeof(lz4_magic));
+    append_lz4(fixture, one, sizeof(one));
+    append_lz4(fixture, two, sizeof(two));
+    append(fixture, lz4_magic, sizeof(lz4_magic));
+    append_lz4(fixture, one, sizeof(one));
+
+    assert_int_equal(run(fixture, UNPACK_LZ4, ROOM), 0);
+
+    assert_int_equal(fixture->result_len, 9);
+    assert_memory_equal(fixture->result, "onetwoone", 9);
+    free(fixture);
+}
+
+static void broken_lz4_is_told(void **state)
+{
+    struct fixture *fixture = fixture_create();
+    const uint8_t nowhere[] = { 0x10, 'a', 0, 0, 0x10, 'b' };
+    const uint8_t too_far[] = { 0x10, 'a', 2, 0, 0x10, 'b' };
+    const uint8_t too_short[] = { 0x50, 'a' };
+    const uint8_t half_an_offset[] = { 0x10, 'a', 1 };
+    const uint8_t large[] = { 0x1f, 'a', 1, 0, 200, 0x10, 'b' };
+    (void)state;
+
+    assert_int_equal(run_lz4(fixture, nowhere, sizeof(nowhere), ROOM), -EBADMSG);
+    assert_int_equal(run_lz4(fixture, too_far, sizeof(too_far), ROOM), -EBADMSG);
+    assert_int_equal(run_lz4(fixture, too_short, sizeof(too_short), ROOM), -EBADMSG);
+    assert_int_equal(run_lz4(fixture, half_an_offset, sizeof(half_an_offset), ROOM), -EBADMSG);
+    assert_int_equal(run_lz4(fixture, large, sizeof(large), 1 + 219 + 1), 0);
+    assert_int_equal(run_lz4(fixture, large, sizeof(large), 1 + 219), -EFBIG);
+    assert_int_equal(run_lz4(fixture, large, sizeof(large), 1 + 218), -EFBIG);
+    fixture->packed[0] ^= 1;
+    assert_int_equal(run(fixture, UNPACK_LZ4, ROOM), -EBADMSG);
+    free(fixture);
+}
+
+static void lz4_that_is_cut_off_is_told(void **state)
+{
+    struct fixture *fixture = fixture_create();
+    const uint8_t block[] = { 0x36, 'a', 'b', 'c', 3, 0, 0x20, 'd', 'e' };
+    (void)state;
+
+    for (size_t cut = 1; cut < sizeof(block) + 4; cut++) {
+        assert_int_equal(run_lz4(fixture, block, sizeof(block), ROOM), 0);
+        fixture->packed_len -= cut;
+        assert_int_equal(run(fixture, UNPACK_LZ4, ROOM), -ENODATA);
+    }
+    free(fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -385,6 +495,11 @@ int main(void)
         cmocka_unit_test(a_broken_beginning_is_damage),
         cmocka_unit_test(xz_that_asks_for_much_memory_gets_none),
         cmocka_unit_test(what_early_versions_of_zstd_wrote_is_not_taken),
+        cmocka_unit_test(lz4_repeats_what_it_has_written),
+        cmocka_unit_test(lz4_has_lengths_of_several_bytes),
+        cmocka_unit_test(lz4_blocks_and_frames_in_a_row_are_joined),
+        cmocka_unit_test(broken_lz4_is_told),
+        cmocka_unit_test(lz4_that_is_cut_off_is_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
