@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "boot/board.h"
+#include "boot/file_cache.h"
 #include "cpu/entry.h"
 #include "mem/guest_mem.h"
 
@@ -19,10 +20,14 @@
 struct boot_files {
     const char *kernel, *initrd; /* paths, for messages; the caller's, who keeps them */
     int kernel_fd, initrd_fd;    /* owned; -1: none */
+    int unpacked_fd;             /* the kernel as boot_files_unpack() found it; as the others */
 };
 
 /* Opens both (@initrd may be NULL), and logs what is wrong with one. Returns 0 or -errno. */
 int boot_files_open(const char *kernel, const char *initrd, struct boot_files *ret);
+/* Lets the guest's kernel be unpacked here, and kept in @cache, rather than in the guest at each
+ * start. If that fails, or if there is nothing to unpack, the image is started as it is. */
+void boot_files_unpack(struct boot_files *files, const struct file_cache *cache);
 /* Closes those that are open, and makes them -1. */
 void boot_files_close(struct boot_files *files);
 

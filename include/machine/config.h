@@ -96,7 +96,8 @@ struct config {
     char *kernel;           /* as given; a path once it was looked up */
     char *initrd;           /* NULL: none */
     bool initrd_auto;       /* made from the kernel's modules; initrd is NULL */
-    char *cache_folder;     /* for what is made anew otherwise; NULL: there is none */
+    char *cache_folder;     /* for initial RAM disks; NULL: there is none */
+    char *unpacked_folder;  /* likewise, for kernels that were unpacked */
     char *modules_folder;   /* of the kernel, once it was looked up for that; or NULL */
     char *append;           /* NULL: none; several --append joined by blanks */
     char *cmdline;          /* NULL: defaults + append; else all of it */

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "boot/fdt.h"
 #include "host/fd.h"
@@ -42,15 +43,24 @@ int boot_write_fdt(const struct boot_job *job, const struct boot_range *initrd, 
     return 0;
 }
 
-static int run_loader(const struct boot_job *job, struct cpu_entry *ret)
+/* NULL: there is none for this file. */
+static const struct boot_loader *find_loader(const struct boot_file *kernel)
 {
     for (const struct boot_loader *const *at = boot_loaders; *at; at++) {
-        if (!(*at)->recognises(&job->kernel))
-            continue;
-        log_debug("kernel '%s': %s", job->kernel.path, (*at)->name);
-        return (*at)->load(job, ret);
+        if ((*at)->recognises(kernel))
+            return *at;
     }
-    return foreign_refuse(&job->kernel);
+    return NULL;
+}
+
+static int run_loader(const struct boot_job *job, struct cpu_entry *ret)
+{
+    const struct boot_loader *loader = find_loader(&job->kernel);
+
+    if (!loader)
+        return foreign_refuse(&job->kernel);
+    log_debug("kernel '%s': %s", job->kernel.path, loader->name);
+    return loader->load(job, ret);
 }
 
 int boot_files_open(const char *kernel, const char *initrd, struct boot_files *ret)
@@ -67,12 +77,47 @@ int boot_files_open(const char *kernel, const char *initrd, struct boot_files *r
             return err;
         }
     }
-    *ret = (struct boot_files){ kernel, initrd, kernel_file.fd, initrd_file.fd };
+    *ret = (struct boot_files){ kernel, initrd, kernel_file.fd, initrd_file.fd, -1 };
     return 0;
+}
+
+static int unpack_kernel(void *ctx, int *ret)
+{
+    const struct boot_file *kernel = ctx;
+
+    return find_loader(kernel)->unpack(kernel, ret);
+}
+
+/* By what tells a file from all others, and from what it was before. */
+static int identify(const struct boot_file *kernel, uint64_t *key)
+{
+    struct stat st;
+
+    if (fstat(kernel->fd, &st))
+        return -errno;
+    const int64_t facts[] = { (int64_t)st.st_dev, (int64_t)st.st_ino, st.st_size,
+                              st.st_mtim.tv_sec,  st.st_mtim.tv_nsec, st.st_ctim.tv_sec,
+                              st.st_ctim.tv_nsec };
+    *key = file_cache_key(0, facts, sizeof(facts));
+    *key = file_cache_key(*key, kernel->head, sizeof(kernel->head));
+    return 0;
+}
+
+void boot_files_unpack(struct boot_files *files, const struct file_cache *cache)
+{
+    struct boot_file kernel;
+    uint64_t key = 0;
+
+    if (!cache->folder || boot_file_examine("kernel", files->kernel, files->kernel_fd, &kernel))
+        return;
+    const struct boot_loader *loader = find_loader(&kernel);
+    if (loader && loader->unpack && !identify(&kernel, &key))
+        (void)file_cache_get(cache, key, unpack_kernel, &kernel, &files->unpacked_fd);
 }
 
 void boot_files_close(struct boot_files *files)
 {
+    fd_close(&files->unpacked_fd);
     fd_close(&files->initrd_fd);
     fd_close(&files->kernel_fd);
 }
@@ -87,6 +132,7 @@ int boot_load(struct guest_mem *mem, const struct boot_config *in, struct cpu_en
         .fdt_fd = in->fdt_fd,
         .kernel = { .fd = -1 },
         .initrd = { .fd = -1 },
+        .unpacked_fd = in->files->unpacked_fd,
     };
     const struct boot_files *files = in->files;
     int err = boot_file_examine("kernel", files->kernel, files->kernel_fd, &job.kernel);

@@ -66,6 +66,19 @@ int file_cache_find(const struct file_cache *cache, uint64_t key, int *ret)
 
 /* --- storing --- */
 
+static bool is_zero(const char *buf, size_t len)
+{
+    return len == 0 || (buf[0] == 0 && memcmp(buf, buf + 1, len - 1) == 0);
+}
+
+/* What is zero becomes a hole, which takes no room and can be passed over. */
+static int put(int to, const char *buf, size_t len, off_t at)
+{
+    if (is_zero(buf, len))
+        return 0;
+    return lseek(to, at, SEEK_SET) < 0 ? -errno : fd_write_full(to, buf, len);
+}
+
 static int copy(int from, int to)
 {
     AUTO_FREE char *buf = malloc(COPY_SIZE);
@@ -81,9 +94,11 @@ static int copy(int from, int to)
         size_t len = st.st_size - at < COPY_SIZE ? (size_t)(st.st_size - at) : COPY_SIZE;
         err = fd_pread_full(from, buf, len, at);
         if (!err)
-            err = fd_write_full(to, buf, len);
+            err = put(to, buf, len, at);
         at += (off_t)len;
     }
+    if (!err && ftruncate(to, st.st_size))
+        err = -errno;
     /* Or after a crash of the host the name could be there without the bytes. */
     return !err && fsync(to) ? -errno : err;
 }
@@ -174,9 +189,13 @@ int file_cache_get(const struct file_cache *cache, uint64_t key, int (*make)(voi
 {
     if (cache->folder && !file_cache_find(cache, key, ret))
         return 0;
-    int err = make(ctx, ret);
+    int err = make(ctx, ret), kept;
 
-    if (!err && cache->folder)
-        (void)file_cache_store(cache, key, *ret);
+    /* What was made may be in memory, and what is kept need not be. */
+    if (!err && cache->folder && !file_cache_store(cache, key, *ret) &&
+        !file_cache_find(cache, key, &kept)) {
+        fd_close(ret);
+        *ret = kept;
+    }
     return err;
 }

@@ -39,6 +39,7 @@ struct boot_job {
     bool has_fdt; /* as in struct boot_config, as the next */
     int fdt_fd;
     struct boot_file kernel, initrd;
+    int unpacked_fd; /* as in struct boot_files */
 };
 
 /* Bytes of guest RAM; size 0: none. */
@@ -51,6 +52,9 @@ struct boot_loader {
     const char *name;
     bool (*recognises)(const struct boot_file *file); /* by file->head and file->size */
     int (*load)(const struct boot_job *job, struct cpu_entry *ret);
+    /* Unpacks what the image has packed, without a word, to a file that load() can do with; NULL:
+     * load() does that itself. Returns 0 or -errno. */
+    int (*unpack)(const struct boot_file *file, int *ret);
 };
 
 extern const struct boot_loader arm64_image_loader;
@@ -135,6 +139,12 @@ gpa_t memory_low_end(uint64_t ram_size);
 struct boot_range memory_high(uint64_t ram_size);
 
 struct setup_header;
+/* Loads the kernel that was packed in a bzImage, from @job's unpacked_fd. It gets @span or, if it
+ * can be moved, another place of that size, which is then in *@span, and told so in @header; the
+ * initrd still has room above. Returns whether all this was possible: if not, the image is to be
+ * loaded as it is. */
+bool vmlinux_load(const struct boot_job *job, struct boot_range *span, struct setup_header *header,
+                  gpa_t *entry);
 /* Writes Linux's zero page with a copy of @header, of which the loader's fields are filled in, and
  * the device tree, if there is to be one. */
 int zero_page_write(const struct boot_job *job, const struct setup_header *header,

@@ -59,6 +59,11 @@ int initrd_cache_folder(char **ret)
     return cache_folder("initramfs", ret);
 }
 
+int unpacked_cache_folder(char **ret)
+{
+    return cache_folder("unpacked", ret);
+}
+
 /* @name: the release that the file or folder is called by, for an image that tells none. */
 static int add_kernel(struct kernel_list *list, const char *name, const char *path,
                       enum kernel_origin origin)

@@ -27,3 +27,5 @@ void kernel_list_fini(struct kernel_list *list);
 int kernel_cache_folder(char **ret);
 /* The same for the initial RAM disks that are kept there. */
 int initrd_cache_folder(char **ret);
+/* And where kernels that were unpacked for a start are kept. */
+int unpacked_cache_folder(char **ret);

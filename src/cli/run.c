@@ -106,8 +106,11 @@ static int plan(struct config *config)
         err = find_modules(config, &image);
     if (!err)
         err = root_plan(config);
+    /* Without these, it is made anew. */
     if (!err && (config->initrd_auto || config->command))
-        (void)initrd_cache_folder(&config->cache_folder); /* without one, it is made anew */
+        (void)initrd_cache_folder(&config->cache_folder);
+    if (!err && config->command)
+        (void)unpacked_cache_folder(&config->unpacked_folder);
     return err;
 }
 

@@ -283,7 +283,7 @@ int machine_check(const struct config *config)
 
 static int try_kernel(const struct config *config)
 {
-    struct boot_files files = { .kernel_fd = -1, .initrd_fd = -1 };
+    struct boot_files files = { .kernel_fd = -1, .initrd_fd = -1, .unpacked_fd = -1 };
     AUTO_CLOSE int dtb_fd = -1;
     struct guest_mem *mem = NULL;
     struct cpu_entry entry;

@@ -106,6 +106,7 @@ void config_fini(struct config *config)
     free(config->initrd);
     free(config->modules_folder);
     free(config->cache_folder);
+    free(config->unpacked_folder);
     free(config->append);
     free(config->cmdline);
     free(config->dtb_path);

@@ -17,6 +17,8 @@
 #include "machine_private.h"
 #include "root_private.h"
 
+enum { UNPACKED_MAX = 4 }; /* kernels, of some 60 MiB each */
+
 /* --- time --- */
 
 static uint64_t now_ns(clockid_t clock)
@@ -141,6 +143,8 @@ int session_open_boot_files(const struct config *config, struct boot_files *ret)
     int err = boot_files_open(config->kernel, config->initrd, ret);
 
     if (!err && config->command) {
+        const struct file_cache unpacked = { config->unpacked_folder, ".vmlinux", UNPACKED_MAX };
+        boot_files_unpack(ret, &unpacked);
         ret->initrd = config->initrd ? config->initrd : "auto";
         return session_add_agent(config, &ret->initrd_fd);
     }
@@ -170,7 +174,7 @@ void session_init(struct session *session, const struct config *config)
         .config = config,
         .launch_ns = now_ns(CLOCK_MONOTONIC),
         .launched_ms = now_ns(CLOCK_REALTIME) / 1000000,
-        .boot_files = { .kernel_fd = -1, .initrd_fd = -1 },
+        .boot_files = { .kernel_fd = -1, .initrd_fd = -1, .unpacked_fd = -1 },
         .dtb_fd = -1,
     };
     for (size_t i = 0; i < CONSOLE_COUNT; i++)

@@ -37,12 +37,14 @@ struct fixture {
     char folder[32], kernel[64], initrd[64];
     char said[4096]; /* to stderr, by the last fixture_boot() */
     struct cpu_entry entry;
+    int unpacked_fd; /* the kernel that was in the image; -1: it was not unpacked */
 };
 
 static void fixture_prepare(struct fixture *fixture, uint64_t ram_size)
 {
-    *fixture =
-        (struct fixture){ .ram_size = ram_size, .fdt_fd = -1, .folder = "/tmp/hutch-boot.XXXXXX" };
+    *fixture = (struct fixture){
+        .ram_size = ram_size, .fdt_fd = -1, .unpacked_fd = -1, .folder = "/tmp/hutch-boot.XXXXXX"
+    };
     assert_non_null(scratch_make(fixture->folder));
     (void)snprintf(fixture->kernel, sizeof(fixture->kernel), "%s/kernel", fixture->folder);
     (void)snprintf(fixture->initrd, sizeof(fixture->initrd), "%s/initrd", fixture->folder);
@@ -103,6 +105,7 @@ static int fixture_load(struct fixture *fixture, const struct boot_config *confi
         .has_fdt = config->has_fdt,
         .fdt_fd = config->fdt_fd,
         .initrd = { .fd = -1 },
+        .unpacked_fd = files->unpacked_fd,
     };
     int err = boot_file_examine("kernel", files->kernel, files->kernel_fd, &job.kernel);
 
@@ -133,6 +136,8 @@ static int fixture_boot_files(struct fixture *fixture, const char *cmdline, bool
 
     if (err)
         return err;
+    if (fixture->unpacked_fd >= 0)
+        files.unpacked_fd = fcntl(fixture->unpacked_fd, F_DUPFD_CLOEXEC, 3);
     err = fixture->loader ? fixture_load(fixture, &config)
                           : boot_load(fixture->mem, &config, &fixture->entry);
     boot_files_close(&files);
@@ -158,8 +163,8 @@ static int fixture_boot(struct fixture *fixture, const char *cmdline, bool has_i
 
 /* It was refused by one line that starts with "hutch: " and holds @words. */
 #define assert_said(fixture, words) assert_said_at(fixture, words, __FILE__, __LINE__)
-static void assert_said_at(const struct fixture *fixture, const char *words, const char *file,
-                           int line)
+static inline void assert_said_at(const struct fixture *fixture, const char *words,
+                                  const char *file, int line)
 {
     const char *end = strchr(fixture->said, '\n');
 

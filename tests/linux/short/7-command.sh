@@ -64,6 +64,21 @@ ten_mib_from_stdin_to_stdout_come_back_identical() {
     _expect_file log ''
 }
 
+# What is packed in its image is kept, and goes to another place each time unless that is refused.
+a_kernel_is_unpacked_once_and_moved_at_random() {
+    local first
+    only_on x86_64
+    rm -f "$XDG_CACHE_HOME"/hutch/unpacked/*
+    _launch -- grep ' _text$' /proc/kallsyms
+    expect_status 0
+    first=$(<console)
+    [[ $(ls "$XDG_CACHE_HOME/hutch/unpacked") == *.vmlinux ]] || fail 'it was not kept'
+    _launch -- grep ' _text$' /proc/kallsyms
+    [[ $(<console) != "$first" ]] || fail "it was at $first twice"
+    _launch -a nokaslr -- grep ' _text$' /proc/kallsyms
+    _expect_file console 'ffffffff81000000 T _text'
+}
+
 a_command_that_is_not_there_is_127() {
     _launch -- no-such-program
     expect_status 127
