@@ -13,7 +13,7 @@
  *
  * The order of the end: the command is reaped; what is in its pipes is read to the end, or till
  * they are empty, as what it left behind in the background may hold them open for ever; then
- * OUTPUT_END of each, ENDED, and the host's BYE. */
+ * OUTPUT_END of each, and, when all files are written, ENDED: then the host ends us. */
 #include <asm/errno.h>
 #include <asm/ioctls.h>
 #include <linux/fcntl.h>
@@ -373,8 +373,6 @@ static bool is_in_turn(const struct agent *agent, const struct agent_header *hea
         return agent->phase == PHASE_JOB && header->len == 0;
     case AGENT_INPUT_END:
         return header->len == 0 && agent->phase != PHASE_JOB;
-    case AGENT_BYE:
-        return header->len == 0;
     case AGENT_INPUT:
         return true;
     case AGENT_OUTPUT_CREDIT:
@@ -419,12 +417,9 @@ static bool take_frame(struct agent *agent, const struct agent_header *header, c
     case AGENT_SIGNAL:
         signal_command(agent, (int)number_of(data));
         break;
-    case AGENT_RESIZE:
+    default: /* RESIZE */
         memcpy(&window, data, sizeof(window));
         resize(agent, &window);
-        break;
-    default: /* BYE */
-        leave(agent);
     }
     return true;
 }

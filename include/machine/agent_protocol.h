@@ -14,7 +14,8 @@
  *                                    <--   INPUT, INPUT_END, SIGNAL, RESIZE,
  *                                          OUTPUT_CLOSED
  *   ENDED (how), the last word       -->
- *                                    <--   BYE: the machine is powered off
+ *
+ * With that the command's files are written, and the host ends the machine.
  *
  * Each stream of the command (enum agent_stream) has a credit: its sender sends no more bytes
  * than the receiver allowed (INPUT_CREDIT, OUTPUT_CREDIT, which add to what is left; nothing at
@@ -32,7 +33,7 @@
 #define AGENT_PORT_NAME "hutch.agent"
 
 enum {
-    AGENT_VERSION = 4,
+    AGENT_VERSION = 5,
     AGENT_PAYLOAD_MAX = 32760,  /* with its header 32 KiB, what a port takes at once */
     AGENT_JOB_MAX = 4 << 20,    /* bytes of all records together: more than a program of ours
                                  * can have been started with, by default */
@@ -54,7 +55,7 @@ enum agent_message {
     /* The agent's. */
     AGENT_HELLO = 1,    /* struct agent_hello, then the kernel's release */
     AGENT_STARTED,      /* the command runs */
-    AGENT_FAILED,       /* struct agent_failed, then a sentence; BYE follows as after ENDED */
+    AGENT_FAILED,       /* struct agent_failed, then a sentence: the last word, too */
     AGENT_OUTPUT,       /* stream: stdout (a terminal's output, too) or stderr; bytes */
     AGENT_OUTPUT_END,   /* stream; nobody can write to it any more */
     AGENT_INPUT_CREDIT, /* uint32_t: so many more bytes of stdin */
@@ -69,7 +70,6 @@ enum agent_message {
     AGENT_OUTPUT_CLOSED, /* stream; nobody reads it any more, as the command is to learn */
     AGENT_SIGNAL,        /* uint32_t: a signal for the command's process group */
     AGENT_RESIZE,        /* struct agent_window */
-    AGENT_BYE,
 };
 
 struct agent_hello {

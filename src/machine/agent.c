@@ -59,7 +59,7 @@ void agent_tell_changed(struct agent *agent)
     agent->params.changed(agent->params.ctx);
 }
 
-/* The end is told when nothing of the output waits any more; then the guest may go. */
+/* The end is told when nothing of the output waits any more. */
 static void try_to_end(struct agent *agent)
 {
     if (!agent_is_over(agent) || agent->is_told_ended)
@@ -69,9 +69,7 @@ static void try_to_end(struct agent *agent)
             return;
     }
     agent->is_told_ended = true;
-    agent->bye_is_due = true;
     agent_tell_changed(agent);
-    agent_pump(agent);
 }
 
 void agent_end_with(struct agent *agent, enum agent_end end, uint32_t value)

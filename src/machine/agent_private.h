@@ -27,7 +27,7 @@ struct output {
 struct agent {
     struct agent_params params;
     struct agent_result result;
-    bool run_is_sent, is_told_ended, bye_is_due;
+    bool run_is_sent, is_told_ended;
     size_t job_sent; /* bytes of the job's records */
     uint64_t signals_due;
     bool resize_is_due, input_end_is_due;

@@ -101,18 +101,9 @@ static bool make_input_end_frame(struct agent *agent)
     return true;
 }
 
-static bool make_bye_frame(struct agent *agent)
-{
-    if (!agent->bye_is_due)
-        return false;
-    agent->bye_is_due = false;
-    make_frame(agent, AGENT_BYE, 0, NULL, 0);
-    return true;
-}
-
 static bool (*const next_frames[])(struct agent *) = {
-    make_job_frame,    make_signal_frame,    make_resize_frame, make_closed_frame,
-    make_credit_frame, make_input_end_frame, make_bye_frame,
+    make_job_frame,    make_signal_frame, make_resize_frame,
+    make_closed_frame, make_credit_frame, make_input_end_frame,
 };
 
 static bool make_next_frame(struct agent *agent)

@@ -21,7 +21,6 @@
 enum {
     NS_PER_MS = 1000000,
     AGENT_PORT = 0,
-    BYE_MS = 2000,  /* for the guest's power-off, when all is said */
     OOPS_MS = 1000, /* for what the kernel writes onto its console about a fault */
 };
 
@@ -90,8 +89,9 @@ static void command_changed(void *ctx)
     if (result->has_oom)
         note_time(command, &command->oom_ms, "oom", "text", result->oom);
     if (is_over(command)) {
+        /* All that the command wrote is with us: its machine may lose its power. */
         note_time(command, &command->ended_ms, NULL, NULL, NULL);
-        (void)loop_set_timer(command->bye_timer, BYE_MS * (uint64_t)NS_PER_MS);
+        machine_end(command->machine, OUTCOME_POWEROFF, 0);
     }
 }
 
@@ -121,12 +121,6 @@ static void on_boot_timeout(void *ctx)
 
     if (!agent_result(command->agent)->has_started && !is_over(command))
         machine_end(command->machine, OUTCOME_BOOT_FAILURE, 0);
-}
-
-/* A guest that cannot power off is ended; nothing of it is missed. */
-static void on_bye_over(void *ctx)
-{
-    machine_end(((struct command *)ctx)->machine, OUTCOME_POWEROFF, 0);
 }
 
 static void on_oops_over(void *ctx)
@@ -198,8 +192,6 @@ int add_command(struct machine *machine)
     if (!err)
         err = loop_add_timer(machine->loop, &command->vdev->lock, on_boot_timeout, command,
                              &command->boot_timer);
-    if (!err)
-        err = loop_add_timer(machine->loop, NULL, on_bye_over, command, &command->bye_timer);
     if (!err)
         err = loop_add_timer(machine->loop, NULL, on_oops_over, command, &command->oops_timer);
     return err ? log_errno(err, "the command") : 0;

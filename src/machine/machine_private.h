@@ -154,7 +154,7 @@ struct command {
     struct agent *agent;
     struct agent_job job;
     struct escape escape;
-    struct loop_source *boot_timer, *bye_timer, *oops_timer;
+    struct loop_source *boot_timer, *oops_timer;
     uint64_t up_ms, started_ms, oops_ms, oom_ms, ended_ms; /* from launch; 0: not yet */
 };
 

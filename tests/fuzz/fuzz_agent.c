@@ -40,7 +40,7 @@ static void check_frame(struct world *world)
         return;
     memcpy(&header, world->frame, sizeof(header));
     require(le32toh(header.len) <= AGENT_PAYLOAD_MAX);
-    require(le16toh(header.type) >= AGENT_JOB && le16toh(header.type) <= AGENT_BYE);
+    require(le16toh(header.type) >= AGENT_JOB && le16toh(header.type) <= AGENT_RESIZE);
     if (world->frame_len == sizeof(header) + le32toh(header.len))
         world->frame_len = 0;
 }
