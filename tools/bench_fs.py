@@ -69,7 +69,8 @@ def add_kernel(folder, kernel_dir):
     modules = next((kernel_dir / "lib/modules").iterdir()).relative_to(kernel_dir)
     wanted = [f"{modules}/kernel/{name}" for name in
               ("drivers/virtio", "drivers/char/virtio_console.ko", "drivers/block/virtio_blk.ko",
-               "drivers/char/hw_random/virtio-rng.ko", "fs/fuse", "fs/overlayfs")]
+               "drivers/char/hw_random/virtio-rng.ko", "fs/fuse", "fs/overlayfs",
+               "arch/x86/crypto/sha256-ssse3.ko")]
     indices = [path.relative_to(kernel_dir) for path in (kernel_dir / modules).glob("modules.*")]
     run("tar", "-C", kernel_dir, "-cf", folder / "pulled.tar", "boot", *indices, *wanted)
     overlay = kernel_dir / modules / "kernel/fs/overlayfs/overlay.ko"

@@ -88,9 +88,18 @@ static void want_useful(const struct config *config, struct modules *modules)
         (void)modules_want(modules, "virtio-rng");
 }
 
+/* The kernel hashes every byte of a module, as it was signed so: it takes the CPU's instructions
+ * for that, if their driver is the first that it loads. */
+static void want_hash(struct modules *modules)
+{
+    (void)modules_want(modules, "crypto-sha256");
+}
+
 static int plan_modules(const struct config *config, struct modules *modules)
 {
     const char *bus = config_may_be_pci(config) ? "virtio_pci" : "virtio_mmio";
+
+    want_hash(modules);
     int err = want_needed(config, modules, bus, agent);
 
     if (config_may_be_mmio(config))
