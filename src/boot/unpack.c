@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Unpacks gzip (RFC 1952) with zlib, xz with liblzma, Zstandard (RFC 8878) with libzstd, and LZ4 in
- * the frames that Linux packs itself in (lz4_Frame_format.md, "Legacy frame") by itself.
+ * the frames that Linux packs itself in (lz4_Frame_format.md, "Legacy frame") with liblz4, which
+ * knows blocks, but not those frames.
  *
  * All write straight to where the result is to be. zstd would otherwise keep what it wrote last
  * (its window) in memory of its own, up to 128 MiB of it; xz always does. */
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <lz4.h>
 #include <lzma.h>
 #define ZSTD_STATIC_LINKING_ONLY /* for ZSTD_d_stableOutBuffer: we link an archive */
 #include <zlib.h>
@@ -295,24 +297,15 @@ REFUSE_FORMAT(v05)
 REFUSE_FORMAT(v06)
 REFUSE_FORMAT(v07)
 
-/* --- LZ4: blocks, each behind its length, of sequences: literal bytes, then bytes again that were
- * written up to 64 KiB before (lz4_Block_format.md) --- */
+/* --- LZ4: after the frame's magic number blocks, each behind its length --- */
 
-enum { LZ4_LENGTH_MORE = 15, LZ4_MATCH_MIN = 4, LZ4_OFFSET_SIZE = 2 };
+enum { LZ4_BLOCK_MAX = 8 << 20 }; /* of what a block becomes */
 
-/* Where the result goes. */
-struct lz4_output {
-    uint8_t *at, *end, *block; /* the last: where this block began */
-};
-
-/* Takes the next bytes of the input, of which @left belong to the block. */
-static int lz4_take(struct reader *reader, uint32_t *left, void *to, size_t len)
+/* Takes the next @len bytes. Returns 0, -ENODATA if there are fewer, or -errno. */
+static int take(struct reader *reader, void *to, size_t len)
 {
     uint8_t *at = to;
 
-    if (len > *left)
-        return -EBADMSG;
-    *left -= (uint32_t)len;
     while (len > 0) {
         int err = reader_need(reader);
         if (err)
@@ -326,92 +319,51 @@ static int lz4_take(struct reader *reader, uint32_t *left, void *to, size_t len)
     return 0;
 }
 
-/* A length that a token has only the beginning of. */
-static int lz4_length(struct reader *reader, uint32_t *left, size_t *len)
+/* Unpacks a block, of @len bytes, to @buf. Returns how many bytes it became, or -errno. */
+static int unpack_lz4_block(struct reader *reader, uint32_t len, char *buf, size_t room)
 {
-    uint8_t more = UINT8_MAX;
-    int err = 0;
+    const int capacity = room < LZ4_BLOCK_MAX ? (int)room : LZ4_BLOCK_MAX;
 
-    for (bool goes_on = *len == LZ4_LENGTH_MORE; !err && goes_on; goes_on = more == UINT8_MAX) {
-        err = lz4_take(reader, left, &more, 1);
-        *len += more;
-    }
-    return err;
-}
-
-static int lz4_literals(struct reader *reader, uint32_t *left, size_t len, struct lz4_output *out)
-{
-    int err = lz4_length(reader, left, &len);
-
-    if (!err && len > (size_t)(out->end - out->at))
-        err = -EFBIG;
-    if (!err)
-        err = lz4_take(reader, left, out->at, len);
-    if (!err)
-        out->at += len;
-    return err;
-}
-
-static int lz4_match(struct reader *reader, uint32_t *left, size_t len, struct lz4_output *out)
-{
-    uint8_t bytes[LZ4_OFFSET_SIZE];
-    int err = lz4_take(reader, left, bytes, sizeof(bytes));
-    size_t offset = (size_t)bytes[1] << 8 | bytes[0];
-
-    if (!err)
-        err = lz4_length(reader, left, &len);
-    len += LZ4_MATCH_MIN;
-    if (!err && (offset == 0 || offset > (size_t)(out->at - out->block)))
-        err = -EBADMSG;
-    if (!err && len > (size_t)(out->end - out->at))
-        err = -EFBIG;
-    while (!err && len > 0) { /* it may go over into what it writes */
-        size_t some = offset < len ? offset : len;
-        memcpy(out->at, out->at - offset, some);
-        out->at += some;
-        len -= some;
-    }
-    return err;
-}
-
-static int lz4_block(struct reader *reader, uint32_t left, struct lz4_output *out)
-{
-    uint8_t token;
-    int err = 0;
-
-    out->block = out->at;
-    while (!err && left > 0) {
-        err = lz4_take(reader, &left, &token, sizeof(token));
-        if (!err)
-            err = lz4_literals(reader, &left, token >> 4, out);
-        if (!err && left > 0) /* the last sequence has literals alone */
-            err = lz4_match(reader, &left, token & 0xf, out);
-    }
-    return err;
+    if (len > LZ4_COMPRESSBOUND(LZ4_BLOCK_MAX))
+        return -EBADMSG;
+    AUTO_FREE char *block = malloc(len ? len : 1);
+    if (!block)
+        return -ENOMEM;
+    int err = take(reader, block, len);
+    if (err)
+        return err;
+    int done = LZ4_decompress_safe(block, buf, (int)len, capacity);
+    if (done >= 0)
+        return done;
+    /* It does not tell a block that is damaged from one that is too large; this one ends, without
+     * an error, where there is no more room. */
+    done = LZ4_decompress_safe_partial(block, buf, (int)len, capacity, capacity);
+    return done == capacity && capacity < LZ4_BLOCK_MAX ? -EFBIG : -EBADMSG;
 }
 
 static int unpack_lz4(struct reader *reader, void *buf, size_t capacity, size_t *ret)
 {
-    struct lz4_output out = { .at = buf, .end = (uint8_t *)buf + capacity };
     uint8_t word[MAGIC_SIZE];
+    int err = take(reader, word, sizeof(word));
 
-    for (bool is_first = true;; is_first = false) {
-        uint32_t room = sizeof(word);
-        int err = is_first ? 0 : reader_need(reader);
+    *ret = 0;
+    if (!err && memcmp(word, lz4_magic, sizeof(lz4_magic)) != 0)
+        err = -EBADMSG;
+    while (!err) {
+        err = reader_need(reader);
         if (err == -ENODATA)
-            break;
+            return 0;
         if (!err)
-            err = lz4_take(reader, &room, word, sizeof(word));
-        bool is_magic = !err && memcmp(word, lz4_magic, sizeof(lz4_magic)) == 0;
-        if (!err && is_first && !is_magic)
-            err = -EBADMSG;
-        if (!err && !is_magic)
-            err = lz4_block(reader, little_endian(word), &out);
-        if (err)
-            return err;
+            err = take(reader, word, sizeof(word));
+        if (err || memcmp(word, lz4_magic, sizeof(lz4_magic)) == 0)
+            continue; /* of the next frame */
+        int len =
+            unpack_lz4_block(reader, little_endian(word), (char *)buf + *ret, capacity - *ret);
+        if (len < 0)
+            return len;
+        *ret += (size_t)len;
     }
-    *ret = (size_t)(out.at - (uint8_t *)buf);
-    return 0;
+    return err;
 }
 
 int unpack(enum unpack_format format, const struct unpack_input *in, void *buf, size_t capacity,

@@ -2,7 +2,8 @@
 /* Compressed files, unpacked whole into memory of the caller's.
  *
  * What is in them is outside data: nothing is written behind the end of that memory, and besides it
- * some hundred KiB are taken, whatever the data ask for; of xz, up to 144 MiB. Nothing here logs.
+ * some hundred KiB are taken, whatever the data ask for; of LZ4 up to 9 MiB, of xz up to 144.
+ * Nothing here logs.
  */
 #pragma once
 

@@ -7,7 +7,7 @@ lab_root_packages=(bash bsdutils busybox-static coreutils cpio curl dash diffuti
     grep gzip hostname iperf3 iproute2 iputils-ping kexec-tools kmod libc-bin libcmocka0 mawk mount passt
     procps python3 sed socat util-linux)
 # What more a developer has: hutch can be built there as on a machine of that architecture.
-lab_build_packages=(gcc git libc6-dev libcmocka-dev libfdt-dev liblzma-dev liburing-dev libzstd-dev meson
+lab_build_packages=(gcc git libc6-dev libcmocka-dev libfdt-dev liblz4-dev liblzma-dev liburing-dev libzstd-dev meson
     ninja-build pkg-config zlib1g-dev)
 
 # Sets what ARCH.sh says, and
