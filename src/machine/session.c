@@ -17,7 +17,7 @@
 #include "machine_private.h"
 #include "root_private.h"
 
-enum { UNPACKED_MAX = 4 }; /* kernels, of some 60 MiB each */
+enum { UNPACKED_MAX = 4 }; /* kernels, which take some 40 MiB each */
 
 /* --- time --- */
 
