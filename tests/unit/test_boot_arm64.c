@@ -28,7 +28,7 @@ static void files_that_are_no_kernel_are_refused_by_what_they_are(void **state)
                 "ELF"),
           100, "an ELF file; take the Image" },
         { 0, BYTES("BZh9"), 100, "compressed with bzip2" },
-        { 0, BYTES("\x02\x21\x4c\x18"), 100, "compressed with lz4" },
+        { 0, BYTES("\x04\x22\x4d\x18"), 100, "compressed with lz4" },
         { 0, BYTES("MZ"), 100, "an EFI program" },
         { 0, BYTES("vmlinuz\n"), 8, "a text file" },
         { 0, BYTES("\0"), 1, "nothing that can be booted; an arm64 Image" },
