@@ -103,7 +103,7 @@ static int copy(int from, int to)
     return !err && fsync(to) ? -errno : err;
 }
 
-/* Whether a file of ours is of no use any more; else *@age_s tells its age. */
+/* Whether a file of ours is of no use any more. */
 static bool is_stale(const char *name, const struct stat *st, time_t now)
 {
     time_t age_s = now - st->st_mtime;
