@@ -284,7 +284,7 @@ static void a_disk_is_shared_by_readers_only(void **state)
 
 static void add_disks(struct config *config, size_t count)
 {
-    char path[16];
+    char path[32];
 
     for (size_t i = 0; i < count; i++) {
         (void)snprintf(path, sizeof(path), "%zu.img", i);
