@@ -5,7 +5,10 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
+
+#include "skip.h"
 
 /* meson sets the variable when tests run by a cross file's exe_wrapper. */
 static inline bool is_emulated(void)
@@ -15,8 +18,10 @@ static inline bool is_emulated(void)
 
 static inline void skip_if_emulated(const char *missing)
 {
+    char reason[100];
+
     if (is_emulated()) {
-        print_message("skipped: qemu-user has no %s\n", missing);
-        skip();
+        (void)snprintf(reason, sizeof(reason), "qemu-user has no %s", missing);
+        skip_because(reason);
     }
 }

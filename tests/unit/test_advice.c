@@ -19,6 +19,7 @@
 #include "cpu/vm.h"
 #include "log_capture.h"
 #include "scratch.h"
+#include "skip.h"
 
 /* A file that takes the device's place, of a group that is not root's. */
 struct fixture {
@@ -60,7 +61,7 @@ static void a_group_that_may_use_it_is_to_be_joined(void **state)
     char expected[128];
 
     if (!group || chown(f->path, (uid_t)-1, group->gr_gid))
-        skip(); /* we are not root */
+        skip_because("only root gives files away");
     assert_int_equal(chmod(f->path, 0660), 0);
     (void)snprintf(expected, sizeof(expected), "sudo usermod -aG %s $USER, then log in again",
                    group->gr_name);

@@ -32,6 +32,7 @@
 #include "host/fd.h"
 #include "host/loop.h"
 #include "scratch.h"
+#include "skip.h"
 
 enum { PATIENCE_MS = 20000, CAPTURE_MAX = 1 << 20, NO_AGENT = 77 };
 
@@ -631,7 +632,7 @@ static void start_agent_process(struct fixture *f)
     int err = exec_error(ends[0]);
     close(ends[0]);
     if (err == ENOEXEC)
-        skip();
+        skip_because("a network card needs root and a tun driver");
     assert_int_equal(err, 0);
     fd_close(&f->port[1]);
     assert_int_equal(
@@ -829,7 +830,7 @@ static void the_agent_finds_a_user_with_groups_and_home(void **state)
 {
     struct fixture *f = *state;
     if (getuid() != 0)
-        skip(); /* only root becomes somebody else */
+        skip_because("only root becomes somebody else");
     agent_job_text(&f->job, AGENT_RECORD_USER_NAME, "nobody");
 
     run_script(f, "test \"$(id -un)\" = nobody && test \"$(id -gn)\" = \"$(id -gn nobody)\" && "
@@ -844,7 +845,7 @@ static void a_home_that_is_named_is_not_the_users(void **state)
     struct fixture *f = *state;
     const struct passwd *user = getpwuid(getuid());
     if (!user)
-        skip(); /* nobody that a list knows */
+        skip_because("no list knows this user");
     agent_job_text(&f->job, AGENT_RECORD_USER_NAME, user->pw_name);
     agent_job_text(&f->job, AGENT_RECORD_ENV, "HOME=/said");
     agent_job_text(&f->job, AGENT_RECORD_ARG, "/usr/bin/env");

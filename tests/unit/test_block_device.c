@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "block_harness.h"
+#include "skip.h"
 
 #define SECTOR ((size_t)SECTOR_SIZE)
 
@@ -42,13 +43,13 @@ static void attach_loop(struct loop_device *device, unsigned block_size)
 
     close(control);
     if (number < 0)
-        skip();
+        skip_because("no loop device");
     image_make(image, IMAGE_SIZE);
     snprintf(device->path, sizeof(device->path), "/dev/loop%d", number);
     device->fd = open(device->path, O_RDWR | O_CLOEXEC);
     config.fd = (unsigned)open(image, O_RDWR | O_CLOEXEC);
     if (device->fd < 0 || ioctl(device->fd, LOOP_CONFIGURE, &config) < 0)
-        skip();
+        skip_because("no loop device");
     close((int)config.fd);
 }
 
@@ -56,7 +57,7 @@ static void attach_loop(struct loop_device *device, unsigned block_size)
 static void mount_scratch(const char *type, const char *options)
 {
     if (geteuid() != 0 || mount("none", dir, type, 0, options) < 0)
-        skip();
+        skip_because("only root mounts");
 }
 
 static void unmount_scratch(void)

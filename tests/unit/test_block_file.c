@@ -20,6 +20,7 @@
 #include "block_harness.h"
 #include "emulated.h"
 #include "host/log.h"
+#include "skip.h"
 #include "virtio/block_engine.h"
 
 enum { IMAGE_SIZE = 1024 * 1024, MAX_REQUESTS = 64 };
@@ -68,7 +69,7 @@ static void with_each_engine(enum block_cache cache, void (*check)(struct rig *r
         seen++;
     }
     if (seen == 0 && cache == BLOCK_CACHE_NONE)
-        skip();
+        skip_because("this file system has no direct I/O");
     assert_true(seen > 0);
 }
 
@@ -335,7 +336,7 @@ static void check_discard(struct rig *rig)
     struct stat before, after;
 
     if (!rig->backend->can_discard)
-        skip();
+        skip_because("this file system makes no holes");
     assert_int_equal(stat(image, &before), 0);
     assert_int_equal(rig_do(rig, BLOCK_DISCARD, IMAGE_SIZE / 2, NULL, IMAGE_SIZE / 2), 0);
 
@@ -630,7 +631,7 @@ static void threads_take_over_when_the_kernel_takes_no_entries(void **state)
 {
     (void)state;
     if (!can_open(BLOCK_ENGINE_URING, BLOCK_CACHE_WRITEBACK))
-        skip();
+        skip_because("no io_uring");
     in_a_child(use_disk_when_nothing_can_be_submitted);
 }
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "mem/layout.h"
+#include "skip.h"
 
 static int set_up(void **state)
 {
@@ -177,7 +178,7 @@ static void a_guest_without_acpi_is_told_of_virtio_mmio_by_parameters(void **sta
     struct config *config = *state;
 
     if (!LAYOUT_VIRTIO_MMIO_BY_CMDLINE)
-        skip();
+        skip_because("not on this architecture");
     config->transport = TRANSPORT_MMIO;
     config->disks[config->disk_count++] = (struct disk_config){ .path = strdup("a.img") };
     config->append = strdup("acpi=off -- word");

@@ -15,6 +15,7 @@
 
 #include "fs_harness.h"
 #include "openat2.h"
+#include "skip.h"
 
 static const struct fs_share_params writable = { 0 };
 static const struct fs_share_params readonly = { .read_only = true };
@@ -75,7 +76,7 @@ static void what_cannot_be_read_is_written_at_once(void **state)
 {
     (void)state;
     if (geteuid() == 0)
-        skip(); /* who can read everything */
+        skip_because("root can read everything");
     const struct fs_share_params for_ever = { .cache = FS_CACHE_ALWAYS };
     rig_write_file("root/file", "");
     assert_int_equal(chmod(rig_path("root/file"), 0200), 0);
@@ -255,7 +256,7 @@ static void extended_attributes_of_users_are_kept_and_others_refused(void **stat
     char value[16];
 
     if (rig_send(rig, FUSE_SETXATTR, node, set_in, 8, "user.a\0value", 12) == -EOPNOTSUPP)
-        skip(); /* a file system without them */
+        skip_because("this file system has no attributes of users");
     assert_int_equal(getxattr(rig_path("root/file"), "user.a", value, sizeof(value)), 5);
     assert_int_equal(rig_send_name(rig, FUSE_GETXATTR, node, &in, sizeof(in), "user.a"), 0);
     assert_int_equal(rig->reply_len, 5);
@@ -336,7 +337,7 @@ static void a_file_without_a_name_gets_one(void **state)
     int err = rig_send_name(rig, FUSE_TMPFILE, 1, &in, sizeof(in), "/");
 
     if (err == -EOPNOTSUPP)
-        skip();
+        skip_because("this file system has no files without a name");
     assert_int_equal(err, 0);
     struct fuse_link_in link_in = {
         .oldnodeid = ((const struct fuse_entry_out *)rig_reply(rig))->nodeid,
@@ -533,7 +534,7 @@ static void what_root_creates_for_a_user_is_the_users(void **state)
     uint64_t node = 0, handle = 0;
 
     if (geteuid() != 0)
-        skip();
+        skip_because("only root becomes somebody else");
     assert_int_equal(chmod(rig_path("root"), 0777), 0);
     struct rig *rig = rig_start(&writable);
     rig->uid = 1234;

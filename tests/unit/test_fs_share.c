@@ -12,6 +12,7 @@
 
 #include "fs_harness.h"
 #include "openat2.h"
+#include "skip.h"
 
 static const struct fs_share_params writable = { 0 };
 
@@ -40,7 +41,7 @@ static void a_file_system_of_the_kernels_in_the_folder_is_empty(void **state)
     unsigned found;
 
     if (!mount_proc())
-        skip();
+        skip_because("only root mounts");
     struct rig *rig = rig_start(&writable);
     uint64_t proc = rig_find(rig, 1, "proc"), node = 0, handle = 0;
 
@@ -65,7 +66,7 @@ static void root_creates_for_a_user_where_one_of_his_groups_may(void **state)
     uint64_t node = 0, handle = 0;
 
     if (geteuid() != 0)
-        skip();
+        skip_because("only root becomes somebody else");
     assert_int_equal(mkdir(rig_path("root/team"), 0770), 0);
     assert_int_equal(chown(rig_path("root/team"), 0, 4242), 0);
     struct rig *rig = rig_start(&writable);
@@ -100,7 +101,7 @@ static void folders_are_read_on_however_many_are_open(void **state)
     struct rig *rig = rig_start(&writable);
     if (rig->fuse.share->fd_max <= COUNT) {
         rig_stop(rig);
-        skip();
+        skip_because("too few files may be open here");
     }
     for (int pass = 0; pass < 2; pass++) {
         for (int i = 0; i < COUNT; i++) {

@@ -24,6 +24,7 @@
 #include "host/fd.h"
 #include "host/program.h"
 #include "net_harness.h"
+#include "skip.h"
 
 enum { SPACE = HARNESS_HEADER + NET_FRAME_MAX };
 
@@ -65,10 +66,8 @@ static void find_reason(void)
 
 static void require_passt(void)
 {
-    if (reason) {
-        print_message("skipped: %s\n", reason);
-        skip();
-    }
+    if (reason)
+        skip_because(reason);
 }
 
 struct fixture {
@@ -396,7 +395,7 @@ static void says_how_to_install_it(void **state)
 
     int err = start_elsewhere(hide_programs, text, sizeof(text));
     if (err == 1)
-        skip();
+        skip_because("such a host cannot be made here");
     assert_int_equal(err, -ENOENT);
     assert_non_null(strstr(text, "apt install passt"));
 }
@@ -409,7 +408,7 @@ static void says_that_user_namespaces_are_forbidden(void **state)
 
     int err = start_elsewhere(forbid_user_namespaces, text, sizeof(text));
     if (err == 1)
-        skip();
+        skip_because("such a host cannot be made here");
     assert_int_equal(err, -ECHILD);
     assert_non_null(strstr(text, "max_user_namespaces"));
 }
@@ -422,7 +421,7 @@ static void says_that_there_is_no_route(void **state)
 
     int err = start_elsewhere(cut_the_network, text, sizeof(text));
     if (err == 1)
-        skip();
+        skip_because("such a host cannot be made here");
     assert_int_equal(err, -ECHILD);
     assert_non_null(strstr(text, "default route"));
 }

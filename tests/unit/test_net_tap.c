@@ -35,6 +35,7 @@
 #include "emulated.h"
 #include "host/fd.h"
 #include "net_harness.h"
+#include "skip.h"
 
 #define FEATURE(bit) (UINT64_C(1) << (bit))
 
@@ -116,10 +117,8 @@ static int drop(void **state)
 
 static void require_taps(void)
 {
-    if (reason) {
-        print_message("skipped: %s\n", reason);
-        skip();
-    }
+    if (reason)
+        skip_because(reason);
 }
 
 /* --- the host's side --- */
@@ -551,10 +550,8 @@ static void an_interface_removed_between_two_cards_is_no_failure(void **state)
     start(fixture, "hutch0", 2);
     harness->backend->ops->detach(harness->backend);
     int status = system("ip link del hutch0"); /* NOLINT: a test's own command */
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-        print_message("skipped: no ip command\n");
-        skip();
-    }
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        skip_because("no ip command");
 
     harness_replace_card(harness);
 
@@ -572,10 +569,8 @@ static void a_removed_interface_takes_the_link_down(void **state)
     backend = fixture->harness.backend;
     backend->ops->set_receiving(backend, 0, true);
     int status = system("ip link del hutch0"); /* NOLINT: a test's own command */
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-        print_message("skipped: no ip command\n");
-        skip();
-    }
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        skip_because("no ip command");
     for (int turns = 0; turns < 10 && fixture->harness.links_lost == 0; turns++) {
         backend->ops->set_receiving(backend, 0, true);
         harness_run(&fixture->harness, 500);

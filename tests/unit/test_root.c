@@ -20,6 +20,7 @@
 #include "../../src/virtio/fs_tree.h"
 #include "log_capture.h"
 #include "scratch.h"
+#include "skip.h"
 
 struct fixture {
     struct config config;
@@ -452,7 +453,7 @@ static void a_user_of_the_host_has_its_groups_and_home(void **state)
     const struct passwd *root = getpwuid(0);
 
     if (!root)
-        skip();
+        skip_because("no list knows root");
     f->config.user = strdup(root->pw_name);
     plan(f);
 

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "host/fd.h"
+#include "skip.h"
 
 /* A pseudo-terminal, and its mode before anybody touched it. */
 struct pty {
@@ -245,7 +246,7 @@ static void is_put_back_while_stopped_and_raw_when_going_on(void **state)
     struct pty *pty = *state;
 
     if (signals_are_held_back())
-        skip();
+        skip_because("ThreadSanitizer holds signals back");
     pid_t child = start_waiting_child(pty);
 
     for (int i = 0; i < 3; i++) {
