@@ -133,9 +133,8 @@ static void write_port(struct agent *agent)
 
 static void send_hello(struct agent *agent)
 {
-    const long boottime = 7, realtime = 0;
-    const struct agent_hello hello = { AGENT_VERSION, 0, sys_clock_ns(boottime),
-                                       sys_clock_ns(realtime) };
+    const long boottime = 7;
+    const struct agent_hello hello = { AGENT_VERSION, 0, sys_clock_ns(boottime) };
     char release[AGENT_RELEASE_MAX + 1] = "";
     long len = read_text("/proc/sys/kernel/osrelease", release, sizeof(release));
 
@@ -291,6 +290,15 @@ static void send_ends(struct agent *agent)
 
 /* --- the command --- */
 
+static void set_clock(const struct agent *agent, const uint8_t *data)
+{
+    struct agent_run run;
+
+    memcpy(&run, data, sizeof(run));
+    if (agent->is_init)
+        sys_set_time_ns(run.time_ns);
+}
+
 static void run_job(struct agent *agent)
 {
     struct failure failure = { 0, "" };
@@ -370,7 +378,7 @@ static bool is_in_turn(const struct agent *agent, const struct agent_header *hea
     case AGENT_JOB:
         return agent->phase == PHASE_JOB;
     case AGENT_RUN:
-        return agent->phase == PHASE_JOB && header->len == 0;
+        return agent->phase == PHASE_JOB && header->len == sizeof(struct agent_run);
     case AGENT_INPUT_END:
         return header->len == 0 && agent->phase != PHASE_JOB;
     case AGENT_INPUT:
@@ -400,6 +408,7 @@ static bool take_frame(struct agent *agent, const struct agent_header *header, c
     case AGENT_JOB:
         return job_add(&agent->job, data, header->len);
     case AGENT_RUN:
+        set_clock(agent, data);
         run_job(agent);
         break;
     case AGENT_INPUT:

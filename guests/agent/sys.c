@@ -40,6 +40,14 @@ uint64_t sys_now_ms(void)
     return sys_clock_ns(monotonic) / 1000000;
 }
 
+void sys_set_time_ns(uint64_t ns)
+{
+    const long realtime = 0;
+    const struct sys_timespec time = { (int64_t)(ns / 1000000000), (int64_t)(ns % 1000000000) };
+
+    (void)SYS(clock_settime, realtime, &time);
+}
+
 /* The compiler calls these four by itself. */
 void *memcpy(void *restrict to, const void *restrict from, size_t len)
 {

@@ -50,6 +50,7 @@ _Noreturn void sys_exit(int status);
 void sys_sleep_ms(unsigned ms);
 uint64_t sys_clock_ns(long clock);
 uint64_t sys_now_ms(void);
+void sys_set_time_ns(uint64_t ns);
 
 void *memcpy(void *restrict to, const void *restrict from, size_t len);
 void *memmove(void *to, const void *from, size_t len);

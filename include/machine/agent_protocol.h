@@ -7,8 +7,9 @@
  * out of turn is an error of the sender, and the end of the conversation.
  *
  *   agent                                  host
- *   HELLO (version, kernel, times)   -->
- *                                    <--   JOB, JOB ... RUN: what to do, as records
+ *   HELLO (version, kernel, uptime)  -->
+ *                                    <--   JOB, JOB ... RUN: what to do, as records,
+ *                                          and what time it is
  *   STARTED, or FAILED (status, why) -->
  *   OUTPUT, OUTPUT_END, EVENT        -->
  *                                    <--   INPUT, INPUT_END, SIGNAL, RESIZE,
@@ -33,7 +34,7 @@
 #define AGENT_PORT_NAME "hutch.agent"
 
 enum {
-    AGENT_VERSION = 5,
+    AGENT_VERSION = 6,
     AGENT_PAYLOAD_MAX = 32760,  /* with its header 32 KiB, what a port takes at once */
     AGENT_JOB_MAX = 4 << 20,    /* bytes of all records together: more than a program of ours
                                  * can have been started with, by default */
@@ -63,7 +64,7 @@ enum agent_message {
     AGENT_ENDED,        /* struct agent_ended; all output was sent before */
     /* The host's. */
     AGENT_JOB = 32,      /* the next bytes of the records */
-    AGENT_RUN,           /* that were all */
+    AGENT_RUN,           /* struct agent_run: that were all */
     AGENT_INPUT,         /* bytes */
     AGENT_INPUT_END,     /* end of file */
     AGENT_OUTPUT_CREDIT, /* stream; uint32_t: so many more bytes */
@@ -76,7 +77,12 @@ struct agent_hello {
     uint32_t version;
     uint32_t reserved;  /* 0 */
     uint64_t uptime_ns; /* since the kernel started (CLOCK_BOOTTIME) */
-    uint64_t time_ns;   /* CLOCK_REALTIME */
+};
+
+/* A kernel takes the time from a chip that knows whole seconds only. But files in a share have the
+ * host's times, and programs as make compare them with the clock. */
+struct agent_run {
+    uint64_t time_ns; /* the host's CLOCK_REALTIME, which becomes the guest's */
 };
 
 /* The command did not start. */

@@ -7,6 +7,7 @@
  * guest does or leaves undone makes us keep more than that. */
 #include <endian.h>
 #include <string.h>
+#include <time.h>
 
 #include "agent_private.h"
 
@@ -22,6 +23,18 @@ static void make_frame(struct agent *agent, enum agent_message type, uint16_t st
     agent->out_sent = 0;
 }
 
+static void make_run_frame(struct agent *agent)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    const struct agent_run run = {
+        htole64((uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec),
+    };
+
+    make_frame(agent, AGENT_RUN, 0, &run, sizeof(run));
+    agent->run_is_sent = true;
+}
+
 static bool make_job_frame(struct agent *agent)
 {
     const struct agent_job *job = agent->params.job;
@@ -30,8 +43,7 @@ static bool make_job_frame(struct agent *agent)
     if (!agent->result.is_up || agent->run_is_sent || agent_is_over(agent))
         return false;
     if (len == 0) {
-        make_frame(agent, AGENT_RUN, 0, NULL, 0);
-        agent->run_is_sent = true;
+        make_run_frame(agent);
         return true;
     }
     if (len > AGENT_PAYLOAD_MAX)

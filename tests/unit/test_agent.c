@@ -26,6 +26,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "boot/init_programs.h"
@@ -319,6 +320,29 @@ static void hello_is_answered_by_the_job(void **state)
     assert_string_equal(agent_result(f->agent)->release, "6.1.0");
 }
 
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+
+    assert_int_equal(clock_gettime(CLOCK_REALTIME, &now), 0);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static void the_guest_is_told_what_time_it_is(void **state)
+{
+    struct fixture *f = *state;
+    struct agent_run run = { 0 };
+    agent_job_text(&f->job, AGENT_RECORD_ARG, "true");
+    make_agent(f);
+    uint64_t before = now_ns();
+
+    say_hello(f, AGENT_VERSION);
+
+    assert_int_equal(hear(f, NULL, 0, NULL), AGENT_JOB);
+    assert_int_equal(hear(f, &run, sizeof(run), NULL), AGENT_RUN);
+    assert_in_range(run.time_ns, before, now_ns());
+}
+
 static void a_long_job_goes_in_pieces(void **state)
 {
     struct fixture *f = *state;
@@ -524,7 +548,7 @@ static void nonsense_ends_the_conversation(void **state)
         uint16_t type, stream;
         uint32_t len;
     } frames[] = {
-        { AGENT_HELLO, 0, 24 },
+        { AGENT_HELLO, 0, 16 },
         { AGENT_STARTED, 0, 0 },
         { AGENT_FAILED, 0, 3 },
         { AGENT_OUTPUT, AGENT_STDIN, 1 },
@@ -1071,6 +1095,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(nothing_is_sent_before_hello),
         TEST(hello_is_answered_by_the_job),
+        TEST(the_guest_is_told_what_time_it_is),
         TEST(a_long_job_goes_in_pieces),
         TEST(a_job_has_a_limit),
         TEST(another_version_is_refused),

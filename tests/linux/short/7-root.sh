@@ -68,11 +68,13 @@ is folder "\$(pwd)" "$PWD"
 holds writes sh -c 'echo written >out && test "\$(stat -c %u out)" = 4242'
 fails others sh -c ': >/usr/made'
 holds home test -w "\$HOME"
+before=\$(date +%s%N); touch now; after=\$(date +%s%N); written=\$(date -r now +%s%N)
+holds clock test \$written -gt \$((before - 20000000)) -a \$written -lt \$((after + 20000000))
 END
     status=0
     HOME=/home/nobody-here setsid "${user[@]}" "$HUTCH" run --boot-timeout=120s -- sh script </dev/null >../console 2>../log || status=$?
     mv ../console ../log . 2>/dev/null
-    expect_claims 6
+    expect_claims 7
     [[ $(stat -c %u:%g out) == 4242:4243 ]] || fail "what the user wrote is $(stat -c %u:%g out)'s"
     setsid "${user[@]}" "$HUTCH" run -u root --boot-timeout=120s -- sh -c 'id -u; cat /etc/shadow; exit 3' </dev/null >console 2>log || status=$?
     expect_status 3
