@@ -23,8 +23,8 @@ struct fs_share_params {
     const char *path;
     bool read_only;
     enum fs_cache cache;
-    /* Paths on the host that do not exist for the guest, where they are in the folder: as files
-     * that are there now, and as names in folders that are. Symbolic links are followed.
+    /* Whole paths on the host that do not exist for the guest, where they are in the folder: now,
+     * and however often what is there or leads there is made anew. Symbolic links are followed.
      * NULL-terminated, or NULL. */
     const char *const *hidden;
     unsigned share_count; /* shares of this process, which divide its descriptors; 0: 1 */

@@ -2,8 +2,8 @@
 /* What of the host a guest may not see: what --hide names; and of the host's files that a COMMAND
  * finds, credentials always, and the homes of users unless --home shows them.
  *
- * The paths need not exist: virtio-fs hides both the file that is there and the name in its folder
- * (virtio/fs_share.h), in every folder that is shared. The manual has this list. */
+ * The paths need not exist: virtio-fs hides both the file that is there and what is made there
+ * later (virtio/fs_share.h), in every folder that is shared. The manual has this list. */
 #include <errno.h>
 #include <glob.h>
 #include <stdio.h>

@@ -129,8 +129,7 @@ int fs_stat(int fd, const char *name, struct statx *stx)
     return syscall(SYS_statx, fd, name, flags, wanted, stx) < 0 ? -errno : 0;
 }
 
-/* An inode as @stx tells it from others. */
-static struct fs_inode inode_like(const struct statx *stx, int fd)
+struct fs_inode fs_inode_like(const struct statx *stx, int fd)
 {
     return (struct fs_inode){
         .dev = (uint64_t)stx->stx_dev_major << 32 | stx->stx_dev_minor,
@@ -149,7 +148,7 @@ static int identify(int fd, struct fs_inode *inode)
     int err = fs_stat(fd, "", &stx);
 
     if (!err)
-        *inode = inode_like(&stx, fd);
+        *inode = fs_inode_like(&stx, fd);
     return err;
 }
 
@@ -327,9 +326,9 @@ static void count_lookup(struct fs_share *share, struct fs_inode *inode, struct 
 bool fs_inode_find(struct fs_share *share, const struct statx *stx, struct fs_inode *parent,
                    const char *name, struct fs_inode **ret)
 {
-    const struct fs_inode like = inode_like(stx, -1);
+    const struct fs_inode like = fs_inode_like(stx, -1);
 
-    if (fs_is_hidden(share, like.dev, like.ino))
+    if (fs_is_hidden(share, &like))
         return false;
     pthread_mutex_lock(&share->lock);
     struct fs_inode *inode = find(share, &like);
@@ -350,8 +349,9 @@ int fs_inode_adopt(struct fs_share *share, int fd, struct fs_inode *parent, cons
 
     if (err)
         return err;
-    struct fs_inode like = inode_like(stx, own);
-    if (fs_is_hidden(share, like.dev, like.ino))
+    struct fs_inode like = fs_inode_like(stx, own);
+    /* Before it was opened the name was not hidden, but the host may have moved the folder. */
+    if (fs_is_hidden(share, &like) || (parent && fs_name_is_hidden(share, parent, name)))
         return -ENOENT;
     like.is_opaque = parent && like.dev != parent->dev && fs_is_kernels(own);
     pthread_mutex_lock(&share->lock);

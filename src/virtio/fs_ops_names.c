@@ -121,6 +121,12 @@ static int begin_create(const struct fs_call *call)
     return err ? err : fs_act_as(call->share, call->header.uid, call->header.gid);
 }
 
+/* That no link is made on the way to what is hidden, symbolic or as another one's second name. */
+static int check_new_link(const struct fs_call *call)
+{
+    return fs_name_is_way(call->share, call->inode, call->name[0]) ? -EACCES : 0;
+}
+
 /* @result: what the host's call said. Answers with what was made. */
 static int end_create(struct fs_call *call, int result)
 {
@@ -133,8 +139,10 @@ static int end_create(struct fs_call *call, int result)
 int fs_op_symlink(struct fs_call *call)
 {
     size_t len = strlen(call->name[1]);
-    int err = len == 0 ? -ENOENT : len >= PATH_MAX ? -ENAMETOOLONG : begin_create(call);
+    int err = len == 0 ? -ENOENT : len >= PATH_MAX ? -ENAMETOOLONG : check_new_link(call);
 
+    if (!err)
+        err = begin_create(call);
     if (err)
         return err;
     return end_create(call, symlinkat(call->name[1], call->inode->fd, call->name[0]));
@@ -180,8 +188,10 @@ int fs_op_link(struct fs_call *call)
 {
     const struct fuse_link_in *in = call->arg;
     struct fs_inode *old;
-    int err = fs_check_name(call->share, call->inode, call->name[0]);
+    int err = check_new_link(call);
 
+    if (!err)
+        err = fs_check_name(call->share, call->inode, call->name[0]);
     if (!err)
         err = fs_inode_get(call->share, in->oldnodeid, &old);
     if (err)
@@ -275,9 +285,18 @@ static int remove_name(struct fs_call *call, int flags)
     return err;
 }
 
+/* A symbolic link of the host's on the way to what is hidden. */
+static bool is_guide(const struct fs_call *call)
+{
+    struct statx stx;
+
+    return fs_name_is_way(call->share, call->inode, call->name[0]) &&
+           !fs_stat(call->inode->fd, call->name[0], &stx) && S_ISLNK(stx.stx_mode);
+}
+
 int fs_op_unlink(struct fs_call *call)
 {
-    return remove_name(call, 0);
+    return is_guide(call) ? -EACCES : remove_name(call, 0);
 }
 
 int fs_op_rmdir(struct fs_call *call)
@@ -295,6 +314,9 @@ static int rename_to(struct fs_call *call, uint64_t folder_id, uint32_t flags)
     err = fs_check_name(call->share, call->inode, call->name[0]);
     if (!err)
         err = fs_check_name(call->share, folder, call->name[1]);
+    if (!err && (fs_name_is_way(call->share, call->inode, call->name[0]) ||
+                 fs_name_is_way(call->share, folder, call->name[1])))
+        err = -EXDEV; /* mv(1) copies then */
     if (!err) {
         fs_inode_revive(call->share, call->inode, call->name[0]);
         fs_inode_revive(call->share, folder, call->name[1]);

@@ -18,14 +18,9 @@
  * makes belongs to him. As root, which the guest would otherwise create files as, a thread takes
  * the guest's user and group (setfsuid(), the thread's own) while it creates one, which is never
  * for an instant somebody else's. It may do so wherever root may: whether the user may as well was
- * checked by the guest's kernel, as all else is, which knows its users and all of their groups.
- *
- * Hidden paths are hidden as files, so also under another name, and as names in a folder, so also
- * when they are made later in that one. Other files in a hidden folder that have a second name
- * outside are not hidden. */
+ * checked by the guest's kernel, as all else is, which knows its users and all of their groups. */
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stdio.h>
@@ -35,7 +30,6 @@
 #include <sys/resource.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "fs_tree.h"
@@ -132,8 +126,6 @@ int fs_lookup(struct fs_share *share, struct fs_inode *folder, const char *name,
     return fd < 0 ? fd : fs_inode_adopt(share, fd, folder, name, ret, stx);
 }
 
-/* --- what is hidden --- */
-
 bool fs_is_kernels(int fd)
 {
     static const uint32_t types[] = {
@@ -152,98 +144,6 @@ bool fs_is_kernels(int fd)
         if ((uint32_t)st.f_type == types[i])
             return true;
     return false;
-}
-
-static uint64_t flat_dev(dev_t dev)
-{
-    return (uint64_t)major(dev) << 32 | minor(dev);
-}
-
-bool fs_is_hidden(const struct fs_share *share, uint64_t dev, uint64_t ino)
-{
-    for (size_t i = 0; i < share->hidden_count; i++) {
-        const struct fs_hidden *hidden = &share->hidden[i];
-        if (hidden->has_file && hidden->dev == dev && hidden->ino == ino)
-            return true;
-    }
-    return false;
-}
-
-bool fs_may_be_hidden(const struct fs_share *share, uint64_t ino)
-{
-    for (size_t i = 0; i < share->hidden_count; i++)
-        if (share->hidden[i].has_file && share->hidden[i].ino == ino)
-            return true;
-    return false;
-}
-
-bool fs_name_is_hidden(const struct fs_share *share, const struct fs_inode *folder,
-                       const char *name)
-{
-    for (size_t i = 0; i < share->hidden_count; i++) {
-        const struct fs_hidden *hidden = &share->hidden[i];
-        if (hidden->has_parent && hidden->parent_dev == folder->dev &&
-            hidden->parent_ino == folder->ino && !strcmp(hidden->name, name))
-            return true;
-    }
-    return false;
-}
-
-int fs_check_name(const struct fs_share *share, const struct fs_inode *folder, const char *name)
-{
-    struct stat st;
-
-    if (folder->is_opaque || fs_name_is_hidden(share, folder, name))
-        return -EACCES;
-    if (share->hidden_count == 0)
-        return 0;
-    AUTO_CLOSE int fd = fs_open_at(folder, name, O_PATH, 0);
-    if (fd < 0 || fstat(fd, &st))
-        return 0; /* what is not there is not hidden; another failure shows again */
-    return fs_is_hidden(share, flat_dev(st.st_dev), st.st_ino) ? -EACCES : 0;
-}
-
-static int hide(struct fs_hidden *hidden, const char *path)
-{
-    AUTO_FREE char *for_parent = strdup(path), *for_name = strdup(path);
-    struct stat st;
-
-    if (!for_parent || !for_name)
-        return -ENOMEM;
-    if (!stat(path, &st)) {
-        hidden->has_file = true;
-        hidden->dev = flat_dev(st.st_dev);
-        hidden->ino = st.st_ino;
-    }
-    const char *name = basename(for_name);
-    if (fs_name_is_valid(name) && !stat(dirname(for_parent), &st)) {
-        hidden->has_parent = true;
-        hidden->parent_dev = flat_dev(st.st_dev);
-        hidden->parent_ino = st.st_ino;
-        hidden->name = strdup(name);
-        if (!hidden->name)
-            return -ENOMEM;
-    }
-    return 0;
-}
-
-static int hide_all(struct fs_share *share, const char *const *paths)
-{
-    size_t count = 0;
-
-    while (paths && paths[count])
-        count++;
-    share->hidden = calloc(count ? count : 1, sizeof(*share->hidden));
-    if (!share->hidden)
-        return -ENOMEM;
-    for (; share->hidden_count < count;) {
-        int err = hide(&share->hidden[share->hidden_count], paths[share->hidden_count]);
-
-        share->hidden_count++;
-        if (err)
-            return err;
-    }
-    return 0;
 }
 
 /* --- who we are --- */
@@ -355,7 +255,7 @@ int fs_share_open(const struct fs_share_params *params, struct fs_share **ret)
     share->fd_max = fd_budget(params->share_count);
     if (share->applies_ids)
         (void)syscall(SYS_capget, &header, share->caps);
-    int err = hide_all(share, params->hidden);
+    int err = fs_hidden_init(&share->hidden, params->hidden);
     if (!err)
         err = open_folders(share, params->path);
     if (err) {
@@ -377,9 +277,7 @@ void fs_share_destroy(struct fs_share *share)
     if (!share)
         return;
     fs_inodes_fini(share);
-    for (size_t i = 0; i < share->hidden_count; i++)
-        free(share->hidden[i].name);
-    free(share->hidden);
+    fs_hidden_fini(&share->hidden);
     fd_close(&share->proc_fd);
     fd_close(&share->folder_fd);
     pthread_mutex_destroy(&share->lock);

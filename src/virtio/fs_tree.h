@@ -71,11 +71,25 @@ struct fs_table {
     uint32_t size, capacity, free_count;
 };
 
-/* A path that does not exist for the guest: as a file, and as a name in its folder. */
-struct fs_hidden {
-    bool has_file, has_parent;
-    uint64_t dev, ino, parent_dev, parent_ino;
+/* Which file of the host it is, also when its number is given out again. */
+struct fs_hidden_file {
+    uint64_t dev, ino, birth;
+};
+
+/* A name in a folder that the guest does not see, or that is on the way to such a one. */
+struct fs_hidden_name {
+    char *folder; /* its path */
     char *name;
+    bool is_way;
+    bool was_there; /* the folder, at the start: which was that one */
+    struct fs_hidden_file folder_then;
+};
+
+/* What does not exist for the guest: see fs_hidden.c. */
+struct fs_hidden {
+    struct fs_hidden_file *files; /* that were there at the start */
+    struct fs_hidden_name *names; /* sorted */
+    size_t file_count, name_count;
 };
 
 struct fs_share {
@@ -86,8 +100,7 @@ struct fs_share {
     bool flush_has_value; /* a close on this file system can fail */
     int proc_fd;          /* /proc/self/fd, to open in earnest what is O_PATH */
     int folder_fd;        /* the root, for syncfs() */
-    struct fs_hidden *hidden;
-    size_t hidden_count;
+    struct fs_hidden hidden;
     pthread_mutex_t lock; /* of what follows */
     struct fs_table inodes, handles;
     struct fs_inode **buckets;
@@ -123,6 +136,8 @@ void fs_inode_put(struct fs_share *share, struct fs_inode *inode);
 /* What is known of a file, by its descriptor (@name "") or by a name in a folder, where no link is
  * followed. Returns 0 or -errno. */
 int fs_stat(int fd, const char *name, struct statx *stx);
+/* An inode as @stx tells it from others. */
+struct fs_inode fs_inode_like(const struct statx *stx, int fd);
 /* Finds the inode that @stx is of, if it is open, and counts a lookup of the guest's. */
 bool fs_inode_find(struct fs_share *share, const struct statx *stx, struct fs_inode *parent,
                    const char *name, struct fs_inode **ret);
@@ -179,16 +194,6 @@ int fs_lookup(struct fs_share *share, struct fs_inode *folder, const char *name,
 
 /* Whether @fd is of a file system that is the kernel's way to talk, and not there for files. */
 bool fs_is_kernels(int fd);
-/* Whether the file is hidden from the guest. */
-bool fs_is_hidden(const struct fs_share *share, uint64_t dev, uint64_t ino);
-/* The same of a name in a folder, whatever file it is of. */
-bool fs_name_is_hidden(const struct fs_share *share, const struct fs_inode *folder,
-                       const char *name);
-/* Whether a hidden file has this inode number, on whatever device. */
-bool fs_may_be_hidden(const struct fs_share *share, uint64_t ino);
-/* That nothing hidden is called @name, which is about to be made, replaced or removed, and that the
- * folder is none of the kernel's. Returns 0 or -EACCES. */
-int fs_check_name(const struct fs_share *share, const struct fs_inode *folder, const char *name);
 
 /* Makes this thread create files as a user of the guest's, and itself again. Returns 0 or -EPERM.
  */
@@ -201,3 +206,24 @@ struct fs_proc_name {
 };
 struct fs_proc_name fs_proc_name(int fd);
 struct fs_proc_name fs_proc_path(int fd);
+
+/* --- fs_hidden.c --- */
+
+/* Of @paths, NULL-terminated, or NULL. Returns 0 or -ENOMEM; fs_hidden_fini() is due in any case.
+ */
+int fs_hidden_init(struct fs_hidden *hidden, const char *const *paths);
+void fs_hidden_fini(struct fs_hidden *hidden);
+
+/* Whether the file is hidden from the guest, whatever its name. */
+bool fs_is_hidden(const struct fs_share *share, const struct fs_inode *inode);
+/* Whether a hidden file has this inode number, on whatever device. */
+bool fs_may_be_hidden(const struct fs_share *share, uint64_t ino);
+/* Whether @name is hidden in a folder, whatever file it is of. */
+bool fs_name_is_hidden(const struct fs_share *share, const struct fs_inode *folder,
+                       const char *name);
+/* Whether a folder of this name is on the way to what is hidden: it may be made, and removed when
+ * it is empty, but neither moved there nor away, and no link may be made or removed there. */
+bool fs_name_is_way(const struct fs_share *share, const struct fs_inode *folder, const char *name);
+/* That nothing hidden is called @name, which is about to be made, replaced or removed, and that the
+ * folder is none of the kernel's. Returns 0 or -EACCES. */
+int fs_check_name(const struct fs_share *share, const struct fs_inode *folder, const char *name);

@@ -449,44 +449,6 @@ static void a_readonly_folder_stays_as_it_is(void **state)
     rig_stop(rig);
 }
 
-static void hidden_paths_are_absent_whatever_their_name(void **state)
-{
-    (void)state;
-    assert_int_equal(mkdir(rig_path("root/home"), 0755), 0);
-    assert_int_equal(mkdir(rig_path("root/home/keys"), 0755), 0);
-    rig_write_file("root/home/keys/key", "secret");
-    rig_write_file("root/password", "secret");
-    assert_int_equal(link(rig_path("root/password"), rig_path("root/alias")), 0);
-    char keys[PATH_MAX], password[PATH_MAX], later[PATH_MAX];
-    (void)snprintf(keys, sizeof(keys), "%s", rig_path("root/home/keys"));
-    (void)snprintf(password, sizeof(password), "%s", rig_path("root/password"));
-    (void)snprintf(later, sizeof(later), "%s", rig_path("root/home/later"));
-    const char *const hidden[] = { keys, password, later, NULL };
-    const struct fs_share_params params = { .hidden = hidden };
-    struct rig *rig = rig_start(&params);
-    uint64_t home = rig_find(rig, 1, "home"), node = 0, handle = 0;
-    unsigned found;
-
-    rig_write_file("root/home/later", "secret");
-    assert_int_equal(rig_lookup(rig, home, "keys", &node), -ENOENT);
-    assert_int_equal(rig_lookup(rig, home, "later", &node), -ENOENT);
-    assert_int_equal(rig_lookup(rig, 1, "password", &node), -ENOENT);
-    assert_int_equal(rig_lookup(rig, 1, "alias", &node), -ENOENT);
-    assert_int_equal(rig_list(rig, home, false, "keys", &found), 2);
-    assert_int_equal(rig_list(rig, 1, true, "alias", &found), 3);
-    assert_int_equal(rig_create(rig, 1, "password", O_RDWR, 0644, &node, &handle), -EACCES);
-    assert_int_equal(rig_send_name(rig, FUSE_UNLINK, 1, NULL, 0, "alias"), -EACCES);
-    assert_int_equal(rig_rename(rig, home, "keys", 1, "mine", 0), -EACCES);
-    assert_int_equal(rig_create(rig, 1, "own", O_RDWR, 0644, &node, &handle), 0);
-    assert_int_equal(rig_rename(rig, 1, "own", 1, "password", 0), -EACCES);
-    assert_int_equal(rig_rename(rig, 1, "own", 1, "alias", RENAME_EXCHANGE), -EACCES);
-    /* A folder above may be renamed: what is hidden in it stays hidden. */
-    assert_int_equal(rig_rename(rig, 1, "home", 1, "moved", 0), 0);
-    assert_int_equal(rig_lookup(rig, rig_find(rig, 1, "moved"), "keys", &node), -ENOENT);
-    rig_expect_file("root/password", "secret");
-    rig_stop(rig);
-}
-
 static void the_hosts_pipes_sockets_and_devices_are_not_opened(void **state)
 {
     (void)state;
@@ -861,7 +823,6 @@ int main(void)
         FS_TEST(cache_modes_say_how_long_names_hold),
         FS_TEST(names_that_lead_out_are_refused),
         FS_TEST(a_readonly_folder_stays_as_it_is),
-        FS_TEST(hidden_paths_are_absent_whatever_their_name),
         FS_TEST(the_hosts_pipes_sockets_and_devices_are_not_opened),
         FS_TEST(devices_cannot_be_made),
         FS_TEST(what_root_creates_for_a_user_is_the_users),

@@ -353,8 +353,7 @@ static void what_is_named_is_hidden_without_a_command_as_well(void **state)
 
     (void)snprintf(path, sizeof(path), "%s/home/work", f->folder);
     assert_true(is_hidden(f, path));
-    assert_int_equal(share->hidden_count, 1);
-    assert_true(share->hidden[0].has_file);
+    assert_int_equal(share->hidden.file_count, 1);
     fs_share_destroy(share);
 }
 

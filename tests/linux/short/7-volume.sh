@@ -131,12 +131,21 @@ echo "edited: $(cat edited)"
 echo "replaced: $(cat replaced)"
 echo "new: $(cat new)"
 [ -e gone ] || echo "gone is gone"
+echo "docker: $(ls -A .docker)"
+cat .docker/config.json 2>&1
+(echo mine >.docker/config.json) 2>/dev/null || echo "not made"
+mv .docker other 2>/dev/null
+echo "moved: $(ls -A other)"
 END
     touch shared/gone
     mkfifo keys
     exec 3<>keys
-    start -v shared --serial=file:serial --console=tty -a console=ttyS0 <keys
+    start -v shared --hide=shared/.docker/config.json --serial=file:serial --console=tty \
+        -a console=ttyS0 <keys
     wait_for '^ready' 60 serial
+    mkdir shared/.docker
+    echo secret >shared/.docker/config.json
+    echo other >shared/.docker/daemon.json
     echo much-newer >shared/edited
     echo young >shared/temporary
     mv shared/temporary shared/replaced
@@ -150,6 +159,11 @@ END
     expect_console '^replaced: young' serial
     expect_console '^new: fresh' serial
     expect_console '^gone is gone' serial
+    expect_console '^docker: daemon.json' serial
+    expect_console 'config.json.: No such file' serial
+    expect_console '^not made' serial
+    expect_console '^moved: daemon.json' serial
+    [[ $(<shared/.docker/config.json) == secret ]] || fail "what was hidden is gone"
 }
 
 mapped_writes_verify() {
