@@ -2,7 +2,7 @@
 /* What a COMMAND finds in the guest: whose files, where, and as whom it runs.
  *
  * Of the options of `hutch run` both functions make a plan in struct config, which the devices
- * (machine.c), the agent's job (job.c) and --dry-run read. */
+ * (devices.c), the agent's job (job.c) and --dry-run read. */
 #pragma once
 
 #include "machine/config.h"

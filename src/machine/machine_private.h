@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* struct session and struct machine, for the files that open the one (session.c, console.c), build
- * the other (machine.c, irq.c, console.c) and run it (run.c). */
+/* struct session and struct machine, for the files that open the one, build the other from parts,
+ * run it and end it; by file. */
 #pragma once
 
 #include <pthread.h>
@@ -170,7 +170,7 @@ void machine_resize_command(struct machine *machine);
  * not the command's own end. */
 void machine_judge_command(struct machine *machine);
 
-/* --- machine.c, run.c --- */
+/* --- the machine --- */
 
 struct vcpu_thread {
     struct machine *machine;
@@ -217,6 +217,8 @@ struct machine {
 int machine_check_memory(const struct config *config);
 int machine_make_memory(const struct config *config, struct guest_mem **ret);
 
+/* --- board.c --- */
+
 /* Fills in what is known before anything is placed. @vm: NULL for a machine that will not run.
  * Logs. Returns 0 or -errno; board_fini() is called in either case. */
 int board_init(struct board *board, const struct config *config, const struct vm *vm);
@@ -231,12 +233,7 @@ void board_add_virtio(struct board *board, unsigned slot);
 /* Adds all that @config asks for: for a machine that will not run. */
 void board_foresee_devices(struct board *board, const struct config *config);
 
-/* Puts the kernel that is in @files into @mem with the command line of @config, and a copy of the
- * device tree into @dtb_fd, if that is not -1, and says how to enter the kernel. Logs what is
- * wrong. Returns 0 or -errno. */
-int machine_load_kernel(const struct config *config, const struct boot_files *files,
-                        const struct board *board, int dtb_fd, struct guest_mem *mem,
-                        struct cpu_entry *ret);
+/* --- place.c --- */
 
 /* Takes over @dev as the next device; fails if it is one too many, having destroyed it. */
 int machine_own(struct machine *machine, struct device *dev);
@@ -248,13 +245,29 @@ int machine_place_chip(struct machine *machine, struct bus *bus, int err,
  * call on. */
 int machine_place_virtio(struct machine *machine, struct virtio_dev *vdev);
 
-/* Where chips ask for what concerns the whole machine. */
-struct power_port machine_power_port(struct machine *machine);
+/* --- devices.c --- */
+
+/* Builds every device that the machine has. Logs. Returns 0 or -errno. */
+int machine_add_devices(struct machine *machine);
+
+/* --- end.c --- */
 
 /* Ends the machine, unless somebody did before. Any thread. */
 void machine_end(struct machine *machine, enum outcome_kind kind, uint32_t value);
 /* The same for a reset by the guest, which can be what its kernel does in a panic. */
 void machine_end_by_reset(struct machine *machine, bool is_warm);
+
+/* Where chips ask for what concerns the whole machine. */
+struct power_port machine_power_port(struct machine *machine);
+
+/* --- machine.c, run.c --- */
+
+/* Puts the kernel that is in @files into @mem with the command line of @config, and a copy of the
+ * device tree into @dtb_fd, if that is not -1, and says how to enter the kernel. Logs what is
+ * wrong. Returns 0 or -errno. */
+int machine_load_kernel(const struct config *config, const struct boot_files *files,
+                        const struct board *board, int dtb_fd, struct guest_mem *mem,
+                        struct cpu_entry *ret);
 
 /* Starts the vCPUs, runs the loop to the machine's end, and joins them. */
 void machine_run_to_end(struct machine *machine);

@@ -17,18 +17,6 @@
 
 enum { NS_PER_MS = 1000000, VCPU_STACK_SIZE = 128 * 1024 };
 
-void machine_end(struct machine *machine, enum outcome_kind kind, uint32_t value)
-{
-    pthread_mutex_lock(&machine->end_lock);
-    if (machine->outcome.kind == OUTCOME_NONE) {
-        machine->outcome.kind = atomic_load(&machine->has_panicked) ? OUTCOME_PANIC : kind;
-        machine->outcome.value = value;
-    }
-    pthread_mutex_unlock(&machine->end_lock);
-    atomic_store(&machine->is_stopping, true);
-    loop_stop(machine->loop);
-}
-
 /* --- vCPU threads --- */
 
 /* Answers an access, or a row of them by a string instruction, on a bus. */
