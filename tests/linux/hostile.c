@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -27,7 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SWAPS_SECONDS = 4, HANDLES = 4000 };
+enum { SWAPS_SECONDS = 4, PATIENCE_SECONDS = 60, HANDLES = 4000 };
 
 static unsigned reached, tried;
 
@@ -69,16 +70,21 @@ static bool is_secret(int fd)
 }
 
 /* Looks beneath a name that is a folder and a link in turns, from this side and from the host's.
- * O_NOFOLLOW and openat() keep the guest's kernel from following the link by itself. */
+ * O_NOFOLLOW and openat() keep the guest's kernel from following the link by itself. A slow machine
+ * needs longer to find the folder there twice: without that nothing would have been tried. */
 static void race(void)
 {
     unsigned inside = 0;
     pid_t child = fork();
-    time_t end = time(NULL) + SWAPS_SECONDS;
+    time_t start = time(NULL);
 
+    if (child < 0) {
+        perror("fork");
+        exit(2);
+    }
     if (child == 0)
-        _exit(swap_for(".", SWAPS_SECONDS));
-    while (time(NULL) < end) {
+        _exit(swap_for(".", PATIENCE_SECONDS));
+    while (time(NULL) < start + (inside ? SWAPS_SECONDS : PATIENCE_SECONDS)) {
         int folder = open(tried % 2 ? "folder" : "link", O_PATH | O_NOFOLLOW | O_DIRECTORY);
 
         if (folder < 0)
@@ -93,6 +99,7 @@ static void race(void)
         (void)unlinkat(folder, "moved", 0);
         (void)close(folder);
     }
+    (void)kill(child, SIGKILL);
     (void)waitpid(child, NULL, 0);
     printf("race: %u times inside\n", inside);
 }
