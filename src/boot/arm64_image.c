@@ -15,9 +15,9 @@
 #include <string.h>
 
 #include "boot/fdt.h"
+#include "boot/unpack.h"
 #include "host/log.h"
 #include "mem/layout.h"
-#include "unpack.h"
 
 enum { HEADER_MAGIC = 0x644d5241 }; /* "ARM\x64" */
 enum { FLAG_BIG_ENDIAN = 1, FLAG_PAGES_SHIFT = 1 };

@@ -14,10 +14,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "boot/unpack.h"
 #include "host/fd.h"
 #include "host/log.h"
 #include "mem/layout.h"
-#include "unpack.h"
 
 enum {
     HEADER_OFFSET = 0x1f1, /* of struct setup_header in the file */

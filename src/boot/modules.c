@@ -23,8 +23,8 @@
 #include <sys/stat.h>
 
 #include "boot/file_cache.h"
+#include "boot/unpack.h"
 #include "host/fd.h"
-#include "unpack.h"
 
 enum { NEEDS_MAX = 4096 }; /* of what a module says of itself */
 enum { INDEX_SIZE_MAX = 16 << 20, DEPTH_MAX = 64, LOOK_UPS_MAX = 4096 };

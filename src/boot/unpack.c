@@ -5,7 +5,7 @@
  *
  * All write straight to where the result is to be. zstd would otherwise keep what it wrote last
  * (its window) in memory of its own, up to 128 MiB of it; xz always does. */
-#include "unpack.h"
+#include "boot/unpack.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -7,8 +7,8 @@
  *   3. an image has a kernel inside, compressed (on x86-64 a vmlinux): unpacked, then as 1
  *   4. installed for its release: /boot/config-RELEASE, /usr/lib/modules/RELEASE/config
  *
- * Unpacking is left to the programs that every distribution has (gzip, xz, zstd ...): six formats
- * are not worth their code in hutch for a verb that is used now and then. */
+ * What hutch has no library for is left to the programs that unpack it: no distribution of today
+ * packs its kernel so. */
 #include "kernel_config.h"
 
 #include <errno.h>
@@ -24,13 +24,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "boot/unpack.h"
 #include "host/fd.h"
 #include "host/log.h"
 #include "host/program.h"
 #include "kernel_image.h"
 
-enum { CONFIG_TEXT_MAX = 16 << 20 };
-#define UNPACKED_MAX (UINT64_C(2) << 30)
+enum { CONFIG_TEXT_MAX = 16 << 20, MAGIC_LEN = 4 };
 
 /* A file, mapped to be read. */
 struct image {
@@ -48,7 +48,7 @@ static int image_map(int fd, struct image *ret)
         return -EISDIR;
     if (!S_ISREG(st.st_mode) || !st.st_size)
         return -ENODATA;
-    if ((uint64_t)st.st_size > UNPACKED_MAX)
+    if (st.st_size > UNPACK_MAX)
         return -EFBIG;
     void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (data == MAP_FAILED)
@@ -75,14 +75,42 @@ static int copy_to_file(const uint8_t *data, size_t len)
     return err ? err : take_fd(&fd);
 }
 
-/* Lets a program unpack @data. What it says at the end does not count: behind a kernel's payload
- * stand bytes that are not its own. Returns a memfd or -errno. */
-static int unpack(const uint8_t *data, size_t len, const char *const *argv)
+/* Unpacks @data, for image_unmap(). */
+static int unpack_by_library(const uint8_t *data, size_t len, enum unpack_format format,
+                             struct image *ret)
+{
+    AUTO_CLOSE int fd = copy_to_file(data, len);
+    const struct unpack_input in = { .fd = fd, .size = len };
+    size_t unpacked_len;
+
+    if (fd < 0)
+        return fd;
+    /* How much it becomes is not known; what is not written takes no memory. */
+    uint8_t *memory = mmap(NULL, UNPACK_MAX, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED)
+        return -errno;
+    int err = unpack(format, &in, memory, UNPACK_MAX, &unpacked_len);
+    if (!err && unpacked_len == 0)
+        err = -ENODATA;
+    if (!err && mremap(memory, UNPACK_MAX, unpacked_len, 0) == MAP_FAILED)
+        err = -errno;
+    if (err)
+        (void)munmap(memory, UNPACK_MAX);
+    else
+        *ret = (struct image){ memory, unpacked_len };
+    return err;
+}
+
+/* Lets a program unpack @data, for image_unmap(). What it says at the end does not count: behind a
+ * kernel's payload stand bytes that are not its own. */
+static int unpack_by_program(const uint8_t *data, size_t len, const char *const *argv,
+                             struct image *ret)
 {
     AUTO_CLOSE int input = copy_to_file(data, len);
     AUTO_CLOSE int output = memfd_create("hutch-unpacked", MFD_CLOEXEC);
     struct program program = {
-        .argv = argv, .input = input, .output = output, .errors = -1, .max_file_size = UNPACKED_MAX
+        .argv = argv, .input = input, .output = output, .errors = -1, .max_file_size = UNPACK_MAX
     };
     if (input < 0)
         return input;
@@ -94,63 +122,47 @@ static int unpack(const uint8_t *data, size_t len, const char *const *argv)
                  "to unpack",
                  argv[0]);
     }
-    return status < 0 ? status : take_fd(&output);
+    return status < 0 ? status : image_map(output, ret);
 }
 
 /* The text between the marks, unpacked; -ENOENT if there are none. */
 static int read_ikconfig(const struct image *image, char **ret)
 {
-    static const char *const gzip[] = { "gzip", "-dc", NULL };
     static const char start[] = "IKCFG_ST\x1f\x8b", end[] = "IKCFG_ED"; /* gzip's magic follows */
     const size_t mark_len = sizeof(end) - 1;
     const uint8_t *from =
         image->data ? memmem(image->data, image->len, start, sizeof(start) - 1) : NULL;
+    struct image text = { 0 };
+
     if (!from)
         return -ENOENT;
-
     from += mark_len;
     const uint8_t *to = memmem(from, image->len - (size_t)(from - image->data), end, mark_len);
     if (!to)
         return -ENOENT;
-    AUTO_CLOSE int fd = unpack(from, (size_t)(to - from), gzip);
-    struct stat st;
-    if (fd < 0)
-        return fd;
-    if (fstat(fd, &st))
-        return -errno;
-    if (st.st_size == 0 || st.st_size > CONFIG_TEXT_MAX)
+    if (unpack_by_library(from, (size_t)(to - from), UNPACK_GZIP, &text))
         return -ENOENT;
-    AUTO_FREE char *text = calloc(1, (size_t)st.st_size + 1);
-    if (!text)
-        return -ENOMEM;
-    int err = fd_pread_full(fd, text, (size_t)st.st_size, 0);
-    if (!err)
-        *ret = take_pointer(text);
-    return err;
+    *ret =
+        strndup((const char *)text.data, text.len < CONFIG_TEXT_MAX ? text.len : CONFIG_TEXT_MAX);
+    image_unmap(&text);
+    return *ret ? 0 : -ENOMEM;
 }
 
-/* What the kernel inside an image is unpacked with, or NULL. */
-static const char *const *payload_program(const uint8_t *data, size_t len)
+/* What a kernel that no library of ours unpacks is unpacked with, or NULL. */
+static const char *const *payload_program(const uint8_t *data)
 {
     static const struct {
         const char *magic;
         size_t len;
         const char *argv[3];
     } formats[] = {
-        { "\x1f\x8b", 2, { "gzip", "-dc" } },
-        { "\xfd"
-          "7zXZ",
-          5,
-          { "xz", "-dc" } },
-        { "\x28\xb5\x2f\xfd", 4, { "zstd", "-dc" } },
-        { "\x02\x21\x4c\x18", 4, { "lz4", "-dc" } },
         { "BZh", 3, { "bzip2", "-dc" } },
         { "\x5d\0\0", 3, { "unlzma", "-c" } },
         { "\x89LZO", 4, { "lzop", "-dc" } },
     };
 
     for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
-        if (len > formats[i].len && !memcmp(data, formats[i].magic, formats[i].len))
+        if (!memcmp(data, formats[i].magic, formats[i].len))
             return formats[i].argv;
     }
     return NULL;
@@ -160,13 +172,20 @@ static const char *const *payload_program(const uint8_t *data, size_t len)
 static int unpack_payload(const struct image *image, struct image *ret)
 {
     size_t len, offset = kernel_image_payload(image->data, image->len, &len);
-
-    if (!len)
-        return -ENOENT;
     const uint8_t *payload = image->data + offset;
-    const char *const *argv = payload_program(payload, len);
-    AUTO_CLOSE int fd = argv ? unpack(payload, len, argv) : -1;
-    return fd < 0 ? -ENOENT : image_map(fd, ret);
+    enum unpack_format format;
+    int err = -ENOENT;
+
+    if (len < MAGIC_LEN)
+        return err;
+    if (unpack_recognise(payload, &format)) {
+        err = unpack_by_library(payload, len, format, ret);
+    } else {
+        const char *const *argv = payload_program(payload);
+        if (argv)
+            err = unpack_by_program(payload, len, argv, ret);
+    }
+    return err ? -ENOENT : 0;
 }
 
 /* Where the release begins: in an image that does not tell, it is searched for in its banner. */

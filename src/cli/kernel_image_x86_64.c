@@ -39,8 +39,12 @@ size_t kernel_image_payload(const uint8_t *data, size_t len, size_t *payload_len
         return 0;
     uint64_t sectors = header.setup_sects ? header.setup_sects : 4;
     uint64_t offset = (sectors + 1) * SETUP_SECTOR + header.payload_offset;
-    if (offset >= len || header.payload_length > len - offset)
+    const size_t size_len = 4;
+    if (offset >= len || header.payload_length > len - offset || header.payload_length <= size_len)
         return 0;
+    /* Behind it stands how many bytes it becomes, which is a part of gzip's format only. */
     *payload_len = header.payload_length;
+    if (memcmp(data + offset, "\x1f\x8b", 2) != 0)
+        *payload_len -= size_len;
     return offset;
 }
