@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include "../unit/skip.h"
 #include "cpu/probe.h"
 #include "cpu/vcpu.h"
 #include "cpu/vm.h"
@@ -47,6 +48,13 @@ static int tear_down(void **state)
     vm_destroy(f->vm);
     guest_mem_destroy(f->mem);
     return 0;
+}
+
+/* Skips the test where there is no KVM. */
+static void require_kvm(const struct fixture *f)
+{
+    if (!f->vm)
+        skip_because("no access to /dev/kvm");
 }
 
 static struct vcpu_exit run(struct fixture *f)
@@ -97,8 +105,7 @@ static void a_wire_can_be_set_and_set_again(void **state)
 {
     struct fixture *f = *state;
 
-    if (!f->vm)
-        skip();
+    require_kvm(f);
     assert_int_equal(vm_set_irq(f->vm, LAYOUT_GSI_SERIAL, true), 0);
     assert_int_equal(vm_set_irq(f->vm, LAYOUT_GSI_SERIAL, true), 0);
     assert_int_equal(vm_set_irq(f->vm, LAYOUT_GSI_SERIAL, false), 0);
@@ -108,8 +115,7 @@ static void a_wire_that_is_not_there_is_refused(void **state)
 {
     struct fixture *f = *state;
 
-    if (!f->vm)
-        skip();
+    require_kvm(f);
     assert_int_equal(vm_set_irq(f->vm, LAYOUT_GSI_COUNT, true), -EINVAL);
 }
 
@@ -128,8 +134,7 @@ static void too_many_cpus_are_refused(void **state)
     struct fixture *f = *state;
     struct vm *vm = NULL;
 
-    if (!f->vm)
-        skip();
+    require_kvm(f);
     assert_int_equal(vm_create(NULL, 1000000, RAM_SIZE, &vm), -EINVAL);
     assert_int_equal(vm_create(NULL, 0, RAM_SIZE, &vm), -EINVAL);
 }
@@ -139,8 +144,7 @@ static void memory_that_no_guest_could_address_is_refused(void **state)
     struct fixture *f = *state;
     struct vm *vm = NULL;
 
-    if (!f->vm)
-        skip();
+    require_kvm(f);
     assert_int_equal(vm_create(NULL, 1, UINT64_C(1) << 62, &vm), -EINVAL);
     /* All 64-bit CPUs have as much. */
     assert_int_equal(vm_create(NULL, 1, UINT64_C(1) << 36, &vm), 0);
@@ -152,8 +156,7 @@ static void the_probe_measures_this_host(void **state)
     struct fixture *f = *state;
     struct kvm_probe probe;
 
-    if (!f->vm)
-        skip();
+    require_kvm(f);
     kvm_probe(NULL, &probe);
 
     assert_int_equal(probe.open_error, 0);

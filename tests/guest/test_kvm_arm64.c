@@ -58,8 +58,7 @@ static void load(struct fixture *f, const uint32_t *code, size_t len)
                                .address = next_address,
                                .argument = DEVICE };
 
-    if (!f->vcpu)
-        skip();
+    require_kvm(f);
     assert_int_equal(guest_mem_write(f->mem, next_address, code, len), 0);
     next_address += 4 * KIB;
     assert_int_equal(vcpu_set_entry(f->vcpu, f->mem, &entry), 0);
@@ -239,8 +238,7 @@ static void messages_that_mean_nothing_are_survived(void **state)
         0, UINT64_MAX, DEVICE, RAM_ADDRESS, LAYOUT_GIC_ITS_BASE, LAYOUT_GIC_ITS_BASE + 0x10040,
     };
 
-    if (!f->vm)
-        skip();
+    require_kvm(f);
     for (size_t i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++) {
         (void)vm_msi_send(f->vm, 0, addresses[i], 0);
         (void)vm_msi_send(f->vm, UINT16_MAX, addresses[i], UINT32_MAX);
@@ -253,8 +251,7 @@ static void the_probe_knows_what_guests_get(void **state)
     struct fixture *f = *state;
     struct kvm_probe probe;
 
-    if (!f->vm)
-        skip();
+    require_kvm(f);
     kvm_probe(NULL, &probe);
 
     assert_int_equal(probe.gic_version, vm_gic_version(f->vm));
@@ -269,8 +266,7 @@ static void features_can_be_taken_away(void **state)
     struct vcpu *vcpu = NULL;
     struct vm *vm = NULL;
 
-    if (!f->vm)
-        skip();
+    require_kvm(f);
     assert_int_equal(vm_create(NULL, 1, RAM_ADDRESS + RAM_SIZE, &vm), 0);
     assert_int_equal(vcpu_create(vm, 0, &model, &vcpu), 0);
     assert_int_equal(vcpu_complete(vcpu), 0);
@@ -289,8 +285,7 @@ static void a_wire_set_before_the_cpus_are_there_is_not_lost(void **state)
     struct vcpu *vcpus[2] = { NULL, NULL };
     struct vm *vm = NULL;
 
-    if (!f->vm)
-        skip();
+    require_kvm(f);
     assert_int_equal(vm_create(NULL, 2, RAM_ADDRESS + RAM_SIZE, &vm), 0);
     assert_int_equal(vm_set_irq(vm, LAYOUT_GSI_RTC, false), 0);
     assert_int_equal(vm_set_irq(vm, LAYOUT_GSI_GPIO, true), 0);

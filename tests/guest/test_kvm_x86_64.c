@@ -24,8 +24,7 @@ static void load(struct fixture *f, const uint8_t *code, size_t len)
 {
     struct cpu_entry entry = { .mode = CPU_ENTRY_PROTECTED, .address = CODE_ADDRESS };
 
-    if (!f->vcpu)
-        skip();
+    require_kvm(f);
     assert_int_equal(guest_mem_write(f->mem, CODE_ADDRESS, code, len), 0);
     assert_int_equal(vcpu_set_entry(f->vcpu, f->mem, &entry), 0);
 }
@@ -216,8 +215,7 @@ static void messages_that_mean_nothing_are_survived(void **state)
                     { 0xfee00000, 0xffffffff },
                     { 0xffffffff00000000, 0x4041 } };
 
-    if (!f->vm)
-        skip();
+    require_kvm(f);
     for (size_t i = 0; i < sizeof(garbage) / sizeof(garbage[0]); i++)
         (void)vm_msi_send(f->vm, 0, garbage[i].address, garbage[i].data);
     assert_int_equal(vm_msi_send(f->vm, 0, 0xfee00000, 0x41), 0);
