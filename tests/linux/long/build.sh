@@ -3,7 +3,7 @@
 # takes a guest in the lab a minute: so nothing is optimised. With a network, tap and loop devices all
 # programs of the unit suite have what they test.
 
-limits[hutch_is_built_and_tested_in_a_guest_of_its_own]=6000
+limits[hutch_is_built_and_tested_in_a_guest_of_its_own]=9000
 hutch_is_built_and_tested_in_a_guest_of_its_own() {
     needs meson ninja gcc passt
     pull_kernel
