@@ -31,6 +31,7 @@
 #include "kernel_image.h"
 
 enum { CONFIG_TEXT_MAX = 16 << 20, MAGIC_LEN = 4 };
+#define IMAGE_MAX (UINT64_C(2) << 30) /* a vmlinux may have all that a debugger wants */
 
 /* A file, mapped to be read. */
 struct image {
@@ -48,7 +49,7 @@ static int image_map(int fd, struct image *ret)
         return -EISDIR;
     if (!S_ISREG(st.st_mode) || !st.st_size)
         return -ENODATA;
-    if (st.st_size > UNPACK_MAX)
+    if ((uint64_t)st.st_size > IMAGE_MAX)
         return -EFBIG;
     void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (data == MAP_FAILED)
@@ -75,8 +76,8 @@ static int copy_to_file(const uint8_t *data, size_t len)
     return err ? err : take_fd(&fd);
 }
 
-/* Unpacks @data, for image_unmap(). */
-static int unpack_by_library(const uint8_t *data, size_t len, enum unpack_format format,
+/* Unpacks @data to at most @max bytes, for image_unmap(). */
+static int unpack_by_library(const uint8_t *data, size_t len, enum unpack_format format, size_t max,
                              struct image *ret)
 {
     AUTO_CLOSE int fd = copy_to_file(data, len);
@@ -86,17 +87,17 @@ static int unpack_by_library(const uint8_t *data, size_t len, enum unpack_format
     if (fd < 0)
         return fd;
     /* How much it becomes is not known; what is not written takes no memory. */
-    uint8_t *memory = mmap(NULL, UNPACK_MAX, PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint8_t *memory =
+        mmap(NULL, max, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED)
         return -errno;
-    int err = unpack(format, &in, memory, UNPACK_MAX, &unpacked_len);
+    int err = unpack(format, &in, memory, max, &unpacked_len);
     if (!err && unpacked_len == 0)
         err = -ENODATA;
-    if (!err && mremap(memory, UNPACK_MAX, unpacked_len, 0) == MAP_FAILED)
+    if (!err && mremap(memory, max, unpacked_len, 0) == MAP_FAILED)
         err = -errno;
     if (err)
-        (void)munmap(memory, UNPACK_MAX);
+        (void)munmap(memory, max);
     else
         *ret = (struct image){ memory, unpacked_len };
     return err;
@@ -110,7 +111,7 @@ static int unpack_by_program(const uint8_t *data, size_t len, const char *const 
     AUTO_CLOSE int input = copy_to_file(data, len);
     AUTO_CLOSE int output = memfd_create("hutch-unpacked", MFD_CLOEXEC);
     struct program program = {
-        .argv = argv, .input = input, .output = output, .errors = -1, .max_file_size = UNPACK_MAX
+        .argv = argv, .input = input, .output = output, .errors = -1, .max_file_size = IMAGE_MAX
     };
     if (input < 0)
         return input;
@@ -140,10 +141,9 @@ static int read_ikconfig(const struct image *image, char **ret)
     const uint8_t *to = memmem(from, image->len - (size_t)(from - image->data), end, mark_len);
     if (!to)
         return -ENOENT;
-    if (unpack_by_library(from, (size_t)(to - from), UNPACK_GZIP, &text))
+    if (unpack_by_library(from, (size_t)(to - from), UNPACK_GZIP, CONFIG_TEXT_MAX, &text))
         return -ENOENT;
-    *ret =
-        strndup((const char *)text.data, text.len < CONFIG_TEXT_MAX ? text.len : CONFIG_TEXT_MAX);
+    *ret = strndup((const char *)text.data, text.len);
     image_unmap(&text);
     return *ret ? 0 : -ENOMEM;
 }
@@ -179,7 +179,7 @@ static int unpack_payload(const struct image *image, struct image *ret)
     if (len < MAGIC_LEN)
         return err;
     if (unpack_recognise(payload, &format)) {
-        err = unpack_by_library(payload, len, format, ret);
+        err = unpack_by_library(payload, len, format, UNPACK_MAX, ret);
     } else {
         const char *const *argv = payload_program(payload);
         if (argv)
