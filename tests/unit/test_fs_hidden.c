@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -322,12 +323,13 @@ static void another_file_with_the_number_of_a_hidden_one_is_there(void **state)
 
 /* --- several threads --- */
 
-enum { ROUNDS = 500 };
+enum { SEEKERS = 2, ROUNDS = 500 };
 
 struct seeker {
     struct rig *rig;
     const atomic_bool *is_over;
-    unsigned in_folder, found;
+    atomic_uint in_folder; /* how often it looked for the name where it would be */
+    unsigned found;
 };
 
 /* Looks for the name in any way, with message buffers of its own. */
@@ -348,7 +350,7 @@ static void *seek(void *arg)
         for (int i = 0; i < 5; i++) {
             int err = rig_send_to(rig, call, in, out, FUSE_LOOKUP, folder, NULL, 0, names[1],
                                   sizeof(names[1]));
-            seeker->in_folder++;
+            atomic_fetch_add(&seeker->in_folder, 1);
             seeker->found += !err && entry->nodeid != 0;
         }
         struct fuse_forget_in forget = { .nlookup = 1 };
@@ -361,31 +363,43 @@ static void *seek(void *arg)
     return NULL;
 }
 
+/* Threads that do not get to run see nothing, and show nothing: they are waited for. */
+static void wait_until_all_look(struct seeker seekers[SEEKERS])
+{
+    for (int i = 0; i < SEEKERS; i++) {
+        unsigned before = atomic_load(&seekers[i].in_folder);
+
+        while (atomic_load(&seekers[i].in_folder) == before)
+            (void)sched_yield();
+    }
+}
+
 static void a_name_is_hidden_at_every_instant(void **state)
 {
     (void)state;
     atomic_bool is_over = false;
-    struct seeker seekers[2];
-    pthread_t threads[2];
+    struct seeker seekers[SEEKERS];
+    pthread_t threads[SEEKERS];
     struct rig *rig = start_hiding("root/.docker/config.json", NULL, NULL);
     const char *folder = rig_path("root/.docker"), *file = rig_path("root/.docker/config.json");
 
-    for (int i = 0; i < 2; i++) {
-        seekers[i] = (struct seeker){ rig, &is_over, 0, 0 };
+    for (int i = 0; i < SEEKERS; i++) {
+        seekers[i] = (struct seeker){ .rig = rig, .is_over = &is_over };
         assert_int_equal(pthread_create(&threads[i], NULL, seek, &seekers[i]), 0);
     }
     for (int i = 0; i < ROUNDS; i++) {
         assert_int_equal(mkdir(folder, 0755), 0);
         assert_int_equal(mknod(file, S_IFREG | 0644, 0), 0);
+        if (i % 50 == 0)
+            wait_until_all_look(seekers);
         assert_int_equal(unlink(file), 0);
         assert_int_equal(rmdir(folder), 0);
     }
     atomic_store(&is_over, true);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < SEEKERS; i++)
         assert_int_equal(pthread_join(threads[i], NULL), 0);
-        assert_true(seekers[i].in_folder > 0);
+    for (int i = 0; i < SEEKERS; i++)
         assert_int_equal(seekers[i].found, 0);
-    }
     rig_stop(rig);
 }
 
