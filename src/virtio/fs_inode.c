@@ -19,7 +19,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "fs_tree.h"
@@ -120,26 +119,6 @@ static void drop_if_unused(struct fs_share *share, struct fs_inode *inode)
 }
 
 /* --- closing and opening again; with the lock held --- */
-
-int fs_stat(int fd, const char *name, struct statx *stx)
-{
-    const int flags = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
-    const unsigned wanted = STATX_BASIC_STATS | STATX_MNT_ID | STATX_BTIME;
-
-    return syscall(SYS_statx, fd, name, flags, wanted, stx) < 0 ? -errno : 0;
-}
-
-struct fs_inode fs_inode_like(const struct statx *stx, int fd)
-{
-    return (struct fs_inode){
-        .dev = (uint64_t)stx->stx_dev_major << 32 | stx->stx_dev_minor,
-        .ino = stx->stx_ino,
-        .mount_id = stx->stx_mask & STATX_MNT_ID ? stx->stx_mnt_id : 0,
-        .birth = (uint64_t)stx->stx_btime.tv_sec << 30 | stx->stx_btime.tv_nsec,
-        .type = stx->stx_mode & S_IFMT,
-        .fd = fd,
-    };
-}
 
 /* Says what @fd is of. */
 static int identify(int fd, struct fs_inode *inode)
@@ -450,10 +429,8 @@ int fs_inodes_init(struct fs_share *share, int root)
     return err;
 }
 
-void fs_forget_all(struct fs_share *share)
+void fs_inodes_forget(struct fs_share *share)
 {
-    pthread_mutex_lock(&share->lock);
-    fs_handles_close(share);
     for (uint32_t i = 0; i < share->inodes.size; i++) {
         struct fs_inode *inode = share->inodes.slots[i];
 
@@ -469,15 +446,12 @@ void fs_forget_all(struct fs_share *share)
     }
     for (uint32_t i = 0; i < share->inodes.size; i++)
         drop_if_unused(share, share->inodes.slots[i]);
-    pthread_mutex_unlock(&share->lock);
 }
 
 void fs_inodes_fini(struct fs_share *share)
 {
-    fs_forget_all(share);
     if (share->inode_count > 0)
         drop_inode(share, fs_table_find(&share->inodes, FS_ROOT_ID));
     fs_table_fini(&share->inodes);
-    fs_table_fini(&share->handles);
     free(share->buckets);
 }

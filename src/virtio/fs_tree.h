@@ -34,7 +34,7 @@ struct fs_inode {
     uint64_t id; /* the guest's word for it */
     uint64_t dev, ino, mount_id, birth;
     mode_t type;    /* S_IFMT */
-    bool is_opaque; /* shown, and nothing of what is in it: see fs_share.c */
+    bool is_opaque; /* shown, and nothing of what is in it: see fs_host.c */
     int fd;         /* O_PATH; -1: closed, which none in use is */
     /* Under the share's lock: */
     uint64_t lookups; /* how often the guest was told of it, less what it forgot */
@@ -111,6 +111,42 @@ struct fs_share {
     bool has_closed;         /* some inode ever was closed */
 };
 
+/* --- fs_host.c --- */
+
+/* Whether @name can be a file's in a folder: one component, and neither "." nor "..". */
+bool fs_name_is_valid(const char *name);
+
+/* Opens the file @name in @folder with @flags (O_CLOEXEC and O_NOFOLLOW are added): no link is
+ * followed, and nothing else left the folder. Returns a descriptor or -errno. */
+int fs_open_at(const struct fs_inode *folder, const char *name, int flags, mode_t mode);
+/* Opens what @inode stands for in earnest: of files and folders only; others are -ENXIO or -ELOOP.
+ * Returns a descriptor or -errno. */
+int fs_open_inode(const struct fs_share *share, const struct fs_inode *inode, int flags);
+/* O_PATH of what @fd has open. Returns a descriptor or -errno. */
+int fs_open_again(const struct fs_share *share, int fd);
+/* What is known of a file, by its descriptor (@name "") or by a name in a folder, where no link is
+ * followed. Returns 0 or -errno. */
+int fs_stat(int fd, const char *name, struct statx *stx);
+/* An inode as @stx tells it from others. */
+struct fs_inode fs_inode_like(const struct statx *stx, int fd);
+
+/* Whether @fd is of a file system that is the kernel's way to talk, and not there for files. */
+bool fs_is_kernels(int fd);
+
+/* "N", as openat(proc_fd) wants it, or with the whole path in front. */
+struct fs_proc_name {
+    char text[40];
+};
+struct fs_proc_name fs_proc_name(int fd);
+struct fs_proc_name fs_proc_path(int fd);
+
+/* --- fs_user.c --- */
+
+/* Makes this thread create files as a user of the guest's, and itself again. Returns 0 or -EPERM.
+ */
+int fs_act_as(const struct fs_share *share, uid_t uid, gid_t gid);
+void fs_act_as_ourselves(const struct fs_share *share);
+
 /* --- fs_table.c: with the share's lock held --- */
 
 /* Returns 0 or -ENOMEM. */
@@ -124,20 +160,16 @@ void fs_table_fini(struct fs_table *table);
 
 /* Takes over @root, an O_PATH descriptor, as inode FS_ROOT_ID. Returns 0 or -errno. */
 int fs_inodes_init(struct fs_share *share, int root);
+/* Of nobody who uses one, and after fs_inodes_forget(). */
 void fs_inodes_fini(struct fs_share *share);
-/* The guest knows nothing any more but the root. */
-void fs_forget_all(struct fs_share *share);
+/* With the share's lock held: the guest knows none any more but the root. */
+void fs_inodes_forget(struct fs_share *share);
 
 /* Returns 0, or -ESTALE if the guest was told of no such number, or the host moved or removed the
  * file while it was closed; -ENFILE. */
 int fs_inode_get(struct fs_share *share, uint64_t id, struct fs_inode **ret);
 /* NULL is fine. */
 void fs_inode_put(struct fs_share *share, struct fs_inode *inode);
-/* What is known of a file, by its descriptor (@name "") or by a name in a folder, where no link is
- * followed. Returns 0 or -errno. */
-int fs_stat(int fd, const char *name, struct statx *stx);
-/* An inode as @stx tells it from others. */
-struct fs_inode fs_inode_like(const struct statx *stx, int fd);
 /* Finds the inode that @stx is of, if it is open, and counts a lookup of the guest's. */
 bool fs_inode_find(struct fs_share *share, const struct statx *stx, struct fs_inode *parent,
                    const char *name, struct fs_inode **ret);
@@ -175,38 +207,6 @@ void fs_handle_keep_rest(struct fs_share *share, struct fs_handle *handle, const
 /* With the share's lock held: closes them all. */
 void fs_handles_close(struct fs_share *share);
 
-/* --- fs_share.c --- */
-
-/* Whether @name can be a file's in a folder: one component, and neither "." nor "..". */
-bool fs_name_is_valid(const char *name);
-
-/* Opens the file @name in @folder with @flags (O_CLOEXEC and O_NOFOLLOW are added): no link is
- * followed, and nothing else left the folder. Returns a descriptor or -errno. */
-int fs_open_at(const struct fs_inode *folder, const char *name, int flags, mode_t mode);
-/* Opens what @inode stands for in earnest: of files and folders only; others are -ENXIO or -ELOOP.
- * Returns a descriptor or -errno. */
-int fs_open_inode(const struct fs_share *share, const struct fs_inode *inode, int flags);
-/* O_PATH of what @fd has open. Returns a descriptor or -errno. */
-int fs_open_again(const struct fs_share *share, int fd);
-/* Looks @name up for the guest. Returns as fs_inode_adopt(), or -errno of the host. */
-int fs_lookup(struct fs_share *share, struct fs_inode *folder, const char *name,
-              struct fs_inode **ret, struct statx *stx);
-
-/* Whether @fd is of a file system that is the kernel's way to talk, and not there for files. */
-bool fs_is_kernels(int fd);
-
-/* Makes this thread create files as a user of the guest's, and itself again. Returns 0 or -EPERM.
- */
-int fs_act_as(const struct fs_share *share, uid_t uid, gid_t gid);
-void fs_act_as_ourselves(const struct fs_share *share);
-
-/* "N", as openat(proc_fd) wants it, or with the whole path in front. */
-struct fs_proc_name {
-    char text[40];
-};
-struct fs_proc_name fs_proc_name(int fd);
-struct fs_proc_name fs_proc_path(int fd);
-
 /* --- fs_hidden.c --- */
 
 /* Of @paths, NULL-terminated, or NULL. Returns 0 or -ENOMEM; fs_hidden_fini() is due in any case.
@@ -227,3 +227,11 @@ bool fs_name_is_way(const struct fs_share *share, const struct fs_inode *folder,
 /* That nothing hidden is called @name, which is about to be made, replaced or removed, and that the
  * folder is none of the kernel's. Returns 0 or -EACCES. */
 int fs_check_name(const struct fs_share *share, const struct fs_inode *folder, const char *name);
+
+/* --- fs_share.c --- */
+
+/* Looks @name up for the guest. Returns as fs_inode_adopt(), or -errno of the host. */
+int fs_lookup(struct fs_share *share, struct fs_inode *folder, const char *name,
+              struct fs_inode **ret, struct statx *stx);
+/* The guest knows nothing any more but the root, and has nothing open. */
+void fs_forget_all(struct fs_share *share);
