@@ -12,9 +12,9 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "host/clock.h"
 #include "host/fd.h"
 #include "mem/layout.h"
 
@@ -79,25 +79,17 @@ static void tiny_close(struct tiny_machine *tiny)
         munmap(tiny->page, tiny->page_size);
 }
 
-/* Of this thread, so that others on the same CPU do not count. */
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
 /* Returns how long the rounds took, 0 if they did not run. */
 static uint64_t tiny_run(struct tiny_machine *tiny, uint32_t rounds)
 {
     if (arch_tiny_start(tiny->vm_fd, tiny->vcpu_fd, CODE_ADDRESS, rounds))
         return 0;
 
-    uint64_t start = now_ns();
+    /* Of this thread, so that others on the same CPU do not count. */
+    uint64_t start = clock_now_ns(CLOCK_THREAD_CPUTIME_ID);
     if (ioctl(tiny->vcpu_fd, KVM_RUN, 0) < 0 || tiny->run->exit_reason != arch_tiny_guest.last_exit)
         return 0;
-    return now_ns() - start + 1;
+    return clock_now_ns(CLOCK_THREAD_CPUTIME_ID) - start + 1;
 }
 
 /* How long getting in and out of the guest takes; its first time, which brings in pages, is left
@@ -131,7 +123,7 @@ static uint64_t measure_speed(struct tiny_machine *tiny)
         if (elapsed_ns <= overhead_ns)
             continue;
         elapsed_ns -= overhead_ns;
-        speed = UINT64_C(1000000000) * arch_tiny_guest.instructions_per_round * rounds / elapsed_ns;
+        speed = NS_PER_S * arch_tiny_guest.instructions_per_round * rounds / elapsed_ns;
         if (elapsed_ns >= MIN_RUN_NS && elapsed_ns >= 4 * overhead_ns)
             break;
     }

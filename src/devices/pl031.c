@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "devices/arm_chips.h"
+#include "host/clock.h"
 #include "host/fd.h"
 #include "host/loop.h"
 #include "host/state.h"
@@ -54,10 +55,7 @@ static struct pl031 *pl031_of(struct device *dev)
 
 static time_t host_now(void)
 {
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return now.tv_sec;
+    return (time_t)(clock_now_ns(CLOCK_REALTIME) / NS_PER_S);
 }
 
 static void update_irq(struct pl031 *rtc)

@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "devices/pc_chips.h"
+#include "host/clock.h"
 #include "host/state.h"
 
 enum { RTC_STATE_VERSION = 1, CMOS_SIZE = 128 };
@@ -84,10 +85,7 @@ static bool is_stopped(const struct rtc_state *state)
 
 static int64_t rtc_now(const struct rtc *rtc)
 {
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return now.tv_sec + rtc->state.offset_s;
+    return (int64_t)(clock_now_ns(CLOCK_REALTIME) / NS_PER_S) + rtc->state.offset_s;
 }
 
 static uint8_t encode(const struct rtc_state *state, int value)

@@ -12,6 +12,7 @@
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
 
+#include "host/clock.h"
 #include "host/fd.h"
 
 enum { EVENT_BATCH = 32 };
@@ -190,13 +191,12 @@ int loop_add_timer(struct loop *loop, pthread_mutex_t *guard, loop_timer_fn *fn,
 
 int loop_set_timer(struct loop_source *source, uint64_t delay_ns)
 {
-    const uint64_t ns_per_s = 1000000000;
     struct itimerspec when = { 0 };
 
     if (delay_ns == 0)
         delay_ns = 1; /* an all-zero value would disarm the timer */
-    when.it_value.tv_sec = (time_t)(delay_ns / ns_per_s);
-    when.it_value.tv_nsec = (long)(delay_ns % ns_per_s);
+    when.it_value.tv_sec = (time_t)(delay_ns / NS_PER_S);
+    when.it_value.tv_nsec = (long)(delay_ns % NS_PER_S);
     return timerfd_settime(source->fd, 0, &when, NULL) < 0 ? -errno : 0;
 }
 

@@ -17,6 +17,7 @@
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 
+#include "host/clock.h"
 #include "host/fd.h"
 #include "host/loop.h"
 
@@ -187,7 +188,7 @@ static void take_input(struct stream *stream)
     if (stream->input_wanted)
         deliver_input(stream);
     if (input_is_full(stream) && stream->deaf_timer)
-        (void)loop_set_timer(stream->deaf_timer, DEAF_MS * UINT64_C(1000000));
+        (void)loop_set_timer(stream->deaf_timer, DEAF_MS * NS_PER_MS);
 }
 
 static void on_input(void *ctx, unsigned events)

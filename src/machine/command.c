@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "host/clock.h"
 #include "host/log.h"
 #include "host/terminal.h"
 #include "machine/status.h"
@@ -19,7 +20,6 @@
 #include "virtio/console_ports.h"
 
 enum {
-    NS_PER_MS = 1000000,
     AGENT_PORT = 0,
     OOPS_MS = 1000, /* for what the kernel writes onto its console about a fault */
 };
@@ -72,7 +72,7 @@ static void note_oops(struct command *command, const struct agent_result *result
 
     note_time(command, &command->oops_ms, "oops", "text", result->oops);
     if (is_new && command->machine->config->on_oops == ON_OOPS_FAIL)
-        (void)loop_set_timer(command->oops_timer, OOPS_MS * (uint64_t)NS_PER_MS);
+        (void)loop_set_timer(command->oops_timer, OOPS_MS * NS_PER_MS);
 }
 
 static void command_changed(void *ctx)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "devices/serial_16550.h"
+#include "host/clock.h"
 #include "host/fd.h"
 #include "host/log.h"
 #include "host/terminal.h"
@@ -20,7 +21,7 @@
 #include "mem/layout.h"
 #include "virtio/console.h"
 
-enum { NS_PER_MS = 1000000, WAIT_SILENTLY_MS = 1000 };
+enum { WAIT_SILENTLY_MS = 1000 };
 
 void console_say_help(int key, bool has_break)
 {
@@ -225,7 +226,7 @@ static int open_pipe(const struct session *session, const char *path)
             return err ? err : take_fd(&fd);
         if (limit_ns && age_ns >= limit_ns)
             return -ETIME;
-        if (!has_told && age_ns >= (uint64_t)WAIT_SILENTLY_MS * NS_PER_MS) {
+        if (!has_told && age_ns >= WAIT_SILENTLY_MS * NS_PER_MS) {
             log_warn("'%s' is a pipe that nobody reads yet: waiting for a reader", path);
             has_told = true;
         }

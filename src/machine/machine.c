@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
+#include "host/clock.h"
 #include "host/fd.h"
 #include "host/log.h"
 #include "machine/status.h"
@@ -197,7 +198,7 @@ void machine_run(const struct config *config, struct outcome *ret)
         const char *event = "starting";
 
         do {
-            status_tell(config->status_fd, session_age_ns(&session) / 1000000, event, NULL, NULL);
+            status_tell(config->status_fd, session_age_ns(&session) / NS_PER_MS, event, NULL, NULL);
             event = "rebooting";
             run_once(&session, ret);
             again = ret->kind == OUTCOME_REBOOT && config->on_reboot == ON_REBOOT_RESET;
@@ -205,5 +206,5 @@ void machine_run(const struct config *config, struct outcome *ret)
     }
     session_close(&session);
     ret->launched_ms = session.launched_ms;
-    ret->duration_ms = session_age_ns(&session) / 1000000;
+    ret->duration_ms = session_age_ns(&session) / NS_PER_MS;
 }

@@ -16,6 +16,7 @@
 #include "devices/pci/msix.h"
 #include "devices/pci/pci.h"
 #include "escape.h"
+#include "host/clock.h"
 #include "host/loop.h"
 #include "host/stream.h"
 #include "machine/agent.h"
@@ -59,7 +60,10 @@ int session_open(struct session *session);
 void session_close(struct session *session);
 
 /* How long ago the user started it. */
-uint64_t session_age_ns(const struct session *session);
+static inline uint64_t session_age_ns(const struct session *session)
+{
+    return clock_now_ns(CLOCK_MONOTONIC) - session->launch_ns;
+}
 
 /* Opens a disk as every machine has it. Logs what is wrong. Returns 0 or -errno. */
 int session_open_disk(const struct disk_config *disk, struct block_backend **ret);

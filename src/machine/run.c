@@ -9,13 +9,14 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "host/clock.h"
 #include "host/fd.h"
 #include "host/log.h"
 #include "host/signals.h"
 #include "machine/status.h"
 #include "machine_private.h"
 
-enum { NS_PER_MS = 1000000, VCPU_STACK_SIZE = 128 * 1024 };
+enum { VCPU_STACK_SIZE = 128 * 1024 };
 
 /* --- vCPU threads --- */
 

@@ -8,31 +8,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "boot/initrd_auto.h"
+#include "host/clock.h"
 #include "host/fd.h"
 #include "host/log.h"
 #include "machine_private.h"
 #include "root_private.h"
 
 enum { UNPACKED_MAX = 4 }; /* kernels, which take some 40 MiB each */
-
-/* --- time --- */
-
-static uint64_t now_ns(clockid_t clock)
-{
-    struct timespec now;
-
-    (void)clock_gettime(clock, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
-uint64_t session_age_ns(const struct session *session)
-{
-    return now_ns(CLOCK_MONOTONIC) - session->launch_ns;
-}
 
 /* --- disks, networks and folders --- */
 
@@ -172,8 +157,8 @@ void session_init(struct session *session, const struct config *config)
 {
     *session = (struct session){
         .config = config,
-        .launch_ns = now_ns(CLOCK_MONOTONIC),
-        .launched_ms = now_ns(CLOCK_REALTIME) / 1000000,
+        .launch_ns = clock_now_ns(CLOCK_MONOTONIC),
+        .launched_ms = clock_now_ns(CLOCK_REALTIME) / NS_PER_MS,
         .boot_files = { .kernel_fd = -1, .initrd_fd = -1, .unpacked_fd = -1 },
         .dtb_fd = -1,
     };
