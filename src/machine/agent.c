@@ -17,16 +17,6 @@ enum {
     STREAM_SIZE = 256 * 1024, /* of each output: half of it is written while the other is filled */
 };
 
-bool agent_is_over(const struct agent *agent)
-{
-    return agent->result.end != AGENT_END_NONE;
-}
-
-bool agent_is_running(const struct agent *agent)
-{
-    return agent->result.has_started && !agent_is_over(agent);
-}
-
 /* --- our stdin --- */
 
 static size_t agent_take_input(void *ctx, const uint8_t *data, size_t len)

@@ -39,8 +39,15 @@ struct agent {
     uint8_t out[FRAME_MAX], in[FRAME_MAX];
 };
 
-bool agent_is_over(const struct agent *agent);
-bool agent_is_running(const struct agent *agent);
+static inline bool agent_is_over(const struct agent *agent)
+{
+    return agent->result.end != AGENT_END_NONE;
+}
+
+static inline bool agent_is_running(const struct agent *agent)
+{
+    return agent->result.has_started && !agent_is_over(agent);
+}
 
 /* --- agent_send.c --- */
 

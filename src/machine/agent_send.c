@@ -7,9 +7,9 @@
  * guest does or leaves undone makes us keep more than that. */
 #include <endian.h>
 #include <string.h>
-#include <time.h>
 
 #include "agent_private.h"
+#include "host/clock.h"
 
 static void make_frame(struct agent *agent, enum agent_message type, uint16_t stream,
                        const void *data, size_t len)
@@ -25,11 +25,7 @@ static void make_frame(struct agent *agent, enum agent_message type, uint16_t st
 
 static void make_run_frame(struct agent *agent)
 {
-    struct timespec now;
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    const struct agent_run run = {
-        htole64((uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec),
-    };
+    const struct agent_run run = { htole64(clock_now_ns(CLOCK_REALTIME)) };
 
     make_frame(agent, AGENT_RUN, 0, &run, sizeof(run));
     agent->run_is_sent = true;
