@@ -34,7 +34,7 @@ int main(int argc, char **argv)
     /* Who ignores it while starting us would make us ask in vain how our helpers ended. */
     (void)signal(SIGCHLD, SIG_DFL);
     if (argc < 2) {
-        help_print_overview(stderr);
+        usage_print_overview(stderr);
         return STATUS_TOOL_ERROR;
     }
 

@@ -42,7 +42,7 @@ int cli_parse(const char *verb_name, int argc, char **argv, void *target, int ma
     if (err)
         return cli_usage_error("%s", error.text);
     if (parsed.wants_help) {
-        help_print_verb(verb);
+        usage_print_verb(verb);
         return cli_finish_output(0);
     }
     memmove(argv, argv + 1, (size_t)parsed.operand_count * sizeof(*argv));

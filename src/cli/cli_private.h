@@ -20,5 +20,5 @@ int cli_usage_error(const char *format, ...) __attribute__((format(printf, 1, 2)
  */
 int cli_finish_output(int status);
 
-void help_print_verb(const struct verb *verb);
-void help_print_overview(FILE *out);
+void usage_print_verb(const struct verb *verb);
+void usage_print_overview(FILE *out);

@@ -1,106 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /* `hutch doctor`: what this host lets us do, and what to do about the rest. */
-#include "doctor.h"
-
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <stddef.h>
 
 #include "cli/cli.h"
 #include "cli_private.h"
-#include "host/fd.h"
-#include "host/json.h"
+#include "doctor_private.h"
 
-enum { STATUS_DEGRADED = 1, PROC_FILE_MAX = 64 << 10 };
-
-void doctor_note(struct doctor *doctor, const char *name, enum finding_state state,
-                 const char *format, ...)
-{
-    va_list args;
-
-    if (doctor->count == sizeof(doctor->findings) / sizeof(doctor->findings[0]))
-        return;
-    struct finding *finding = &doctor->findings[doctor->count++];
-    *finding = (struct finding){ .name = name, .state = state };
-    va_start(args, format);
-    (void)vsnprintf(finding->value, sizeof(finding->value), format, args);
-    va_end(args);
-}
-
-void doctor_advise(struct doctor *doctor, const char *format, ...)
-{
-    struct finding *finding = &doctor->findings[doctor->count - 1];
-    va_list args;
-
-    va_start(args, format);
-    (void)vsnprintf(finding->fix, sizeof(finding->fix), format, args);
-    va_end(args);
-}
-
-bool doctor_has_capability(unsigned bit)
-{
-    AUTO_FREE char *text = NULL;
-
-    if (fd_read_file("/proc/self/status", PROC_FILE_MAX, &text, NULL))
-        return false;
-    const char *line = strstr(text, "\nCapEff:");
-    return line && strtoull(line + strlen("\nCapEff:"), NULL, 16) >> bit & 1;
-}
-
-static enum finding_state worst_state(const struct doctor *doctor)
-{
-    enum finding_state worst = FINDING_OK;
-
-    for (size_t i = 0; i < doctor->count; i++) {
-        if (doctor->findings[i].state > worst)
-            worst = doctor->findings[i].state;
-    }
-    return worst;
-}
-
-static const char *const state_names[] = { "ok", "warn", "fail" };
-static const char *const verdicts[] = { "ok", "degraded", "unusable" };
-static const int statuses[] = { 0, STATUS_DEGRADED, STATUS_TOOL_ERROR };
-
-static void print_text(const struct doctor *doctor)
-{
-    for (size_t i = 0; i < doctor->count; i++) {
-        const struct finding *finding = &doctor->findings[i];
-        printf("%-5s %-19s %s\n", state_names[finding->state], finding->name, finding->value);
-        if (finding->fix[0])
-            printf("%-25s -> %s\n", "", finding->fix);
-    }
-    printf("\nhutch is %s here\n", worst_state(doctor) == FINDING_OK ? "fully usable"
-                                   : worst_state(doctor) == FINDING_WARN
-                                       ? "usable, but for the warnings above,"
-                                       : "unusable");
-}
-
-static void print_json(const struct doctor *doctor)
-{
-    struct json json;
-
-    json_init(&json, stdout, true);
-    json_begin_object(&json, NULL);
-    json_text(&json, "state", verdicts[worst_state(doctor)]);
-    json_begin_array(&json, "findings");
-    for (size_t i = 0; i < doctor->count; i++) {
-        const struct finding *finding = &doctor->findings[i];
-        json_begin_object(&json, NULL);
-        json_text(&json, "name", finding->name);
-        json_text(&json, "state", state_names[finding->state]);
-        json_text(&json, "value", finding->value);
-        json_text(&json, "fix", finding->fix[0] ? finding->fix : NULL);
-        json_end_object(&json);
-    }
-    json_end_array(&json);
-    json_end_object(&json);
-}
+enum { STATUS_DEGRADED = 1 };
 
 int cli_doctor(int argc, char **argv)
 {
+    static const int statuses[] = { 0, STATUS_DEGRADED, STATUS_TOOL_ERROR };
     struct doctor doctor = { 0 };
     bool wants_json = false;
     int count, status = cli_parse("doctor", argc, argv, &wants_json, 0, &count);
@@ -111,8 +22,8 @@ int cli_doctor(int argc, char **argv)
     doctor_check_host(&doctor);
     doctor_check_networks(&doctor);
     if (wants_json)
-        print_json(&doctor);
+        doctor_print_json(&doctor);
     else
-        print_text(&doctor);
-    return cli_finish_output(statuses[worst_state(&doctor)]);
+        doctor_print_text(&doctor);
+    return cli_finish_output(statuses[doctor_worst_state(&doctor)]);
 }

@@ -2,7 +2,7 @@
 /* What an Arm host gives to guests: the interrupt controller and the size of addresses. Whether it
  * has virtualization at all is told by whether KVM is there. */
 #include "cpu/probe.h"
-#include "doctor.h"
+#include "doctor_private.h"
 #include "mem/layout.h"
 
 static void note_gic(struct doctor *doctor, unsigned version)

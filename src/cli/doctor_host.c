@@ -13,15 +13,26 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "doctor.h"
+#include "doctor_private.h"
 #include "host/fd.h"
 #include "host/limits.h"
 #include "host/program.h"
 #include "mem/layout.h"
 
-enum { SMALL_FILE_MAX = 4096, VERSION_MAX = 200 };
+enum { SMALL_FILE_MAX = 4096, STATUS_FILE_MAX = 64 << 10, VERSION_MAX = 200 };
 #define MEMORY_LITTLE (512 * MIB)
 #define MEMLOCK_LITTLE (1 * MIB)
+
+/* Whether capability number @bit is in our effective set. */
+static bool has_capability(unsigned bit)
+{
+    AUTO_FREE char *text = NULL;
+
+    if (fd_read_file("/proc/self/status", STATUS_FILE_MAX, &text, NULL))
+        return false;
+    const char *line = strstr(text, "\nCapEff:");
+    return line && strtoull(line + strlen("\nCapEff:"), NULL, 16) >> bit & 1;
+}
 
 static void check_memory(struct doctor *doctor)
 {
@@ -80,7 +91,7 @@ static void check_memlock(struct doctor *doctor)
 
     if (getrlimit(RLIMIT_MEMLOCK, &limit))
         return;
-    if (limit.rlim_cur == RLIM_INFINITY || doctor_has_capability(CAP_IPC_LOCK)) {
+    if (limit.rlim_cur == RLIM_INFINITY || has_capability(CAP_IPC_LOCK)) {
         doctor_note(doctor, "memlock", FINDING_OK, "unlimited");
         return;
     }
@@ -152,7 +163,7 @@ static void check_tap(struct doctor *doctor)
                       err == EACCES ? "sudo chmod a+rw /dev/net/tun"
                                     : "sudo modprobe tun; in a container, pass "
                                       "/dev/net/tun in");
-    } else if (doctor_has_capability(CAP_NET_ADMIN)) {
+    } else if (has_capability(CAP_NET_ADMIN)) {
         doctor_note(doctor, "tap", FINDING_OK, "%s opens; we may make interfaces", path);
     } else {
         doctor_note(doctor, "tap", FINDING_OK, "%s opens; interfaces must be there already", path);

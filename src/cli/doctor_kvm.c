@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "cpu/probe.h"
-#include "doctor.h"
+#include "doctor_private.h"
 
 static const char kvm_path[] = "/dev/kvm";
 

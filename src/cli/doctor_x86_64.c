@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Hardware virtualization of x86, by the CPU's flags. */
 #include "cpu/probe.h"
-#include "doctor.h"
+#include "doctor_private.h"
 #include "host/cpuinfo.h"
 
 void doctor_check_cpu(struct doctor *doctor, const struct kvm_probe *probe)

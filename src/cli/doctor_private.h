@@ -2,7 +2,6 @@
 /* What `hutch doctor` finds out, check by check. */
 #pragma once
 
-#include <stdbool.h>
 #include <stddef.h>
 
 struct kvm_probe;
@@ -21,12 +20,20 @@ struct doctor {
     size_t count;
 };
 
+/* --- doctor_findings.c --- */
+
 /* Adds a finding. One too many is dropped. */
 void doctor_note(struct doctor *doctor, const char *name, enum finding_state state,
                  const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* Says what can be done about the last finding. */
 void doctor_advise(struct doctor *doctor, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* Of all findings; FINDING_OK if there are none. */
+enum finding_state doctor_worst_state(const struct doctor *doctor);
+void doctor_print_text(const struct doctor *doctor);
+void doctor_print_json(const struct doctor *doctor);
+
+/* --- doctor_kvm.c, doctor_host.c --- */
 
 void doctor_check_kvm(struct doctor *doctor);
 /* The part of it that differs by architecture: what the CPU has for guests. In
@@ -34,6 +41,3 @@ void doctor_check_kvm(struct doctor *doctor);
 void doctor_check_cpu(struct doctor *doctor, const struct kvm_probe *probe);
 void doctor_check_host(struct doctor *doctor);
 void doctor_check_networks(struct doctor *doctor);
-
-/* Whether capability number @bit is in our effective set. */
-bool doctor_has_capability(unsigned bit);
