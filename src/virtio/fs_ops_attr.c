@@ -10,7 +10,22 @@
 #include "fs_fuse.h"
 #include "host/fd.h"
 
+enum { DAY_SECONDS = 24 * 3600 };
+
 /* --- attributes --- */
+
+uint64_t fs_valid_seconds(const struct fs_share *share)
+{
+    switch (share->cache) {
+    case FS_CACHE_AUTO:
+        return 1;
+    case FS_CACHE_ALWAYS:
+        return DAY_SECONDS;
+    case FS_CACHE_NONE:
+        break;
+    }
+    return 0;
+}
 
 /* As the guest's kernel packs a device number into 32 bits (new_encode_dev()). */
 static uint32_t pack_dev(uint32_t major, uint32_t minor)

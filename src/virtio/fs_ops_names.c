@@ -15,22 +15,9 @@
 #include <linux/fs.h> /* musl */
 #endif
 
-enum { MODE_BITS = 07777, DAY_SECONDS = 24 * 3600 };
+enum { MODE_BITS = 07777 };
 
 /* --- what is told of a file --- */
-
-uint64_t fs_valid_seconds(const struct fs_share *share)
-{
-    switch (share->cache) {
-    case FS_CACHE_AUTO:
-        return 1;
-    case FS_CACHE_ALWAYS:
-        return DAY_SECONDS;
-    case FS_CACHE_NONE:
-        break;
-    }
-    return 0;
-}
 
 void fs_fill_entry(struct fs_call *call, struct fs_inode *inode, const struct statx *stx,
                    struct fuse_entry_out *entry)

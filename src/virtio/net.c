@@ -34,11 +34,6 @@ enum { FRAMES_PER_TURN = 256, STATE_VERSION = 1, MTU_MIN = 68 };
 #define CHECKSUM_FEATURES                                                                          \
     (NET_FEATURE(VIRTIO_NET_F_CSUM) | NET_FEATURE(VIRTIO_NET_F_HOST_TSO4) |                        \
      NET_FEATURE(VIRTIO_NET_F_HOST_TSO6) | NET_FEATURE(VIRTIO_NET_F_HOST_ECN))
-#define GUEST_SEGMENTATION                                                                         \
-    (NET_FEATURE(VIRTIO_NET_F_GUEST_TSO4) | NET_FEATURE(VIRTIO_NET_F_GUEST_TSO6))
-#define GUEST_FEATURES                                                                             \
-    (NET_FEATURE(VIRTIO_NET_F_GUEST_CSUM) | GUEST_SEGMENTATION |                                   \
-     NET_FEATURE(VIRTIO_NET_F_GUEST_ECN))
 
 static struct net *to_net(struct virtio_dev *vdev)
 {
@@ -49,32 +44,6 @@ static struct net *to_net(struct virtio_dev *vdev)
 static unsigned control_queue(const struct net *net)
 {
     return 2 * (virtio_dev_has_feature(&net->vdev, VIRTIO_NET_F_MQ) ? net->pair_count : 1);
-}
-
-/* --- the back-end's settings --- */
-
-uint64_t net_guest_offloads(uint64_t features)
-{
-    features &= GUEST_FEATURES;
-    if (!(features & NET_FEATURE(VIRTIO_NET_F_GUEST_CSUM)))
-        return 0;
-    if (!(features & GUEST_SEGMENTATION))
-        features &= ~NET_FEATURE(VIRTIO_NET_F_GUEST_ECN);
-    return features;
-}
-
-int net_configure(struct net *net)
-{
-    const struct net_backend_ops *ops = net->backend->ops;
-
-    if (net->is_configured || !net->is_link_up)
-        return 0;
-    int err = ops->set_offloads(net->backend, net_guest_offloads(net->state.guest_offloads));
-
-    if (!err)
-        err = ops->set_pairs(net->backend, net->state.pairs);
-    net->is_configured = err == 0;
-    return err;
 }
 
 /* --- frames --- */
@@ -261,8 +230,8 @@ static uint64_t device_features(const struct net_params *params)
                         NET_FEATURE(VIRTIO_NET_F_MRG_RXBUF) | NET_FEATURE(VIRTIO_NET_F_CTRL_VQ) |
                         NET_FEATURE(VIRTIO_NET_F_CTRL_RX) | NET_FEATURE(VIRTIO_NET_F_CTRL_MAC_ADDR);
 
-    features |= backend->offloads & (CHECKSUM_FEATURES | GUEST_FEATURES);
-    if (backend->offloads & GUEST_FEATURES)
+    features |= backend->offloads & (CHECKSUM_FEATURES | NET_GUEST_FEATURES);
+    if (backend->offloads & NET_GUEST_FEATURES)
         features |= NET_FEATURE(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS);
     if (backend->pair_count > 1)
         features |= NET_FEATURE(VIRTIO_NET_F_MQ);

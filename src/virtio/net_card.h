@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The parts of the network card among themselves: net.c is the device, net_rx.c fills the
- * driver's receive buffers, net_tx.c sends its frames, net_control.c obeys its commands. */
+ * driver's receive buffers, net_tx.c sends its frames, net_control.c obeys its commands and sets
+ * the back-end as it wants it. */
 #pragma once
 
 #include <linux/virtio_net.h>
@@ -14,6 +15,13 @@ enum {
 };
 
 #define NET_FEATURE(bit) (UINT64_C(1) << (bit))
+
+/* Offloads towards the driver. */
+#define NET_GUEST_SEGMENTATION                                                                     \
+    (NET_FEATURE(VIRTIO_NET_F_GUEST_TSO4) | NET_FEATURE(VIRTIO_NET_F_GUEST_TSO6))
+#define NET_GUEST_FEATURES                                                                         \
+    (NET_FEATURE(VIRTIO_NET_F_GUEST_CSUM) | NET_GUEST_SEGMENTATION |                               \
+     NET_FEATURE(VIRTIO_NET_F_GUEST_ECN))
 
 /* A receive queue; net_rx.c tells how it works. */
 struct net_rx {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The commands of the control queue (virtio 1.2, 5.1.6.5).
+/* The commands of the control queue (virtio 1.2, 5.1.6.5), and the settings of the back-end that
+ * follow from them and from the features.
  *
  * Receive filters are accepted and not applied: filtering is best effort (5.1.6.5.1), and who is
  * behind the back-end does not send much that is not for this card. */
@@ -7,6 +8,34 @@
 #include <string.h>
 
 #include "net_card.h"
+
+/* --- the back-end's settings --- */
+
+uint64_t net_guest_offloads(uint64_t features)
+{
+    features &= NET_GUEST_FEATURES;
+    if (!(features & NET_FEATURE(VIRTIO_NET_F_GUEST_CSUM)))
+        return 0;
+    if (!(features & NET_GUEST_SEGMENTATION))
+        features &= ~NET_FEATURE(VIRTIO_NET_F_GUEST_ECN);
+    return features;
+}
+
+int net_configure(struct net *net)
+{
+    const struct net_backend_ops *ops = net->backend->ops;
+
+    if (net->is_configured || !net->is_link_up)
+        return 0;
+    int err = ops->set_offloads(net->backend, net_guest_offloads(net->state.guest_offloads));
+
+    if (!err)
+        err = ops->set_pairs(net->backend, net->state.pairs);
+    net->is_configured = err == 0;
+    return err;
+}
+
+/* --- commands --- */
 
 /* A command whose class and number have been read. */
 struct command {

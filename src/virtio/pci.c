@@ -52,9 +52,6 @@ static_assert(VIRTIO_DEV_MAX_QUEUES + 1 <= MSIX_MAX_VECTORS, "each queue can hav
 
 enum { STATE_VERSION = 1 };
 
-/* Why the device interrupts (4.1.4.5). */
-enum { ISR_QUEUE = 1, ISR_CONFIG = 2 };
-
 /* Identity (4.1.2); the vendor is Red Hat, as for all virtio devices. */
 enum { VENDOR_ID = 0x1af4, DEVICE_ID_BASE = 0x1040, SUBSYSTEM_ID_BASE = 0x40, REVISION = 1 };
 
@@ -68,63 +65,7 @@ static struct virtio_pci *from_function(struct pci_function *fn)
     return container_of(fn, struct virtio_pci, fn);
 }
 
-/* --- interrupts --- */
-
-/* The wire is for drivers that did not enable MSI-X; they find the reason in the ISR. */
-static void update_intx(struct virtio_pci *pci)
-{
-    pci_set_intx(&pci->fn, pci->state.isr != 0 && !msix_is_enabled(&pci->msix));
-}
-
-static void interrupt(struct virtio_pci *pci, uint8_t reason, uint16_t vector)
-{
-    if (msix_is_enabled(&pci->msix)) {
-        msix_raise(&pci->msix, vector);
-        return;
-    }
-    pci->state.isr |= reason;
-    update_intx(pci);
-}
-
-static void queue_interrupt(void *ctx, unsigned queue)
-{
-    struct virtio_pci *pci = ctx;
-
-    interrupt(pci, ISR_QUEUE, pci->state.queue_vectors[queue]);
-}
-
-static void config_interrupt(void *ctx)
-{
-    struct virtio_pci *pci = ctx;
-
-    interrupt(pci, ISR_CONFIG, pci->state.config_vector);
-}
-
-static uint8_t read_isr(struct virtio_pci *pci)
-{
-    uint8_t isr = pci->state.isr;
-
-    pci->state.isr = 0;
-    update_intx(pci);
-    return isr;
-}
-
-void virtio_pci_forget_driver(struct virtio_pci *pci)
-{
-    memset(&pci->state, 0, sizeof(pci->state));
-    pci->state.config_vector = MSIX_NO_VECTOR;
-    for (unsigned i = 0; i < VIRTIO_DEV_MAX_QUEUES; i++)
-        pci->state.queue_vectors[i] = MSIX_NO_VECTOR;
-    update_intx(pci);
-}
-
 /* --- doorbells --- */
-
-void virtio_pci_connect_doorbells(struct virtio_pci *pci)
-{
-    if (pci->decodes)
-        doorbells_connect(&pci->doorbells, pci->vdev);
-}
 
 static void bar_changed(struct pci_function *fn, unsigned bar, bool decodes, uint64_t address)
 {
@@ -159,7 +100,7 @@ static uint64_t virtio_pci_read(struct device *dev, uint64_t offset, unsigned si
     if (is_inside(offset, size, COMMON_OFFSET, COMMON_LEN))
         return virtio_pci_read_common(pci, offset - COMMON_OFFSET, size);
     if (is_inside(offset, size, ISR_OFFSET, ISR_LEN))
-        return read_isr(pci);
+        return virtio_pci_read_isr(pci);
     if (is_inside(offset, size, CONFIG_OFFSET, CONFIG_LEN_MAX))
         virtio_dev_read_config(pci->vdev, offset - CONFIG_OFFSET, &value, size);
     else if (is_inside(offset, size, TABLE_OFFSET, PBA_OFFSET - TABLE_OFFSET))
@@ -227,7 +168,7 @@ static void config_written(struct pci_function *fn, unsigned offset, unsigned si
     uint32_t bar_offset, bar_size;
 
     msix_config_written(&pci->msix, offset, size);
-    update_intx(pci); /* MSI-X may have been switched */
+    virtio_pci_update_intx(pci); /* MSI-X may have been switched */
     if (window_is_used(pci, offset, size, &bar_offset, &bar_size)) {
         uint64_t value = 0;
 
@@ -318,7 +259,7 @@ static bool state_is_possible(const struct virtio_pci *pci, const struct virtio_
             return false;
     }
     return state->config_vector == virtio_pci_valid_vector(pci, state->config_vector) &&
-           !(state->isr & ~(ISR_QUEUE | ISR_CONFIG));
+           !(state->isr & ~(VIRTIO_PCI_REASON_QUEUE | VIRTIO_PCI_REASON_CONFIG));
 }
 
 static int virtio_pci_load(struct device *dev, struct state_reader *in)
@@ -336,7 +277,7 @@ static int virtio_pci_load(struct device *dev, struct state_reader *in)
     if (err)
         return err;
     pci->state = state;
-    update_intx(pci);
+    virtio_pci_update_intx(pci);
     err = virtio_dev_load(pci->vdev, in);
     if (!err)
         virtio_pci_connect_doorbells(pci);
@@ -417,7 +358,8 @@ int virtio_pci_create(const struct virtio_pci_params *params, struct pci_functio
     }
     assert(params->vdev->config_size <= CONFIG_LEN_MAX);
     pci->vdev = params->vdev;
-    pci->vdev->transport = (struct virtio_transport){ queue_interrupt, config_interrupt, pci };
+    pci->vdev->transport =
+        (struct virtio_transport){ virtio_pci_interrupt_queue, virtio_pci_interrupt_config, pci };
     pci->doorbells = (struct doorbells){ .port = params->doorbells, .stride = NOTIFY_MULTIPLIER };
     init_function(pci, params);
     *ret = &pci->fn;
