@@ -17,3 +17,9 @@ static inline uint64_t clock_now_ns(clockid_t clock)
     (void)clock_gettime(clock, &now);
     return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
+
+/* How long ago CLOCK_MONOTONIC showed @start_ns. */
+static inline uint64_t clock_since_ns(uint64_t start_ns)
+{
+    return clock_now_ns(CLOCK_MONOTONIC) - start_ns;
+}

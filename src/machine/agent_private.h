@@ -39,18 +39,11 @@ struct agent {
     uint8_t out[FRAME_MAX], in[FRAME_MAX];
 };
 
-static inline bool agent_is_over(const struct agent *agent)
-{
-    return agent->result.end != AGENT_END_NONE;
-}
-
-static inline bool agent_is_running(const struct agent *agent)
-{
-    return agent->result.has_started && !agent_is_over(agent);
-}
-
 /* --- agent_send.c --- */
 
+bool agent_is_over(const struct agent *agent);
+/* Whether the command does. */
+bool agent_is_running(const struct agent *agent);
 /* Sends until the guest takes no more, or there is nothing left to say but input. */
 void agent_pump(struct agent *agent);
 /* Sends input, as far as the guest wants any and the last frame is out. Returns how much. */

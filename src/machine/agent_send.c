@@ -11,6 +11,16 @@
 #include "agent_private.h"
 #include "host/clock.h"
 
+bool agent_is_over(const struct agent *agent)
+{
+    return agent->result.end != AGENT_END_NONE;
+}
+
+bool agent_is_running(const struct agent *agent)
+{
+    return agent->result.has_started && !agent_is_over(agent);
+}
+
 static void make_frame(struct agent *agent, enum agent_message type, uint16_t stream,
                        const void *data, size_t len)
 {

@@ -56,7 +56,7 @@ static void note_time(struct command *command, uint64_t *time_ms, const char *ev
                       const char *key, const char *text)
 {
     struct session *session = command->machine->session;
-    uint64_t now_ms = session_age_ns(session) / NS_PER_MS;
+    uint64_t now_ms = clock_since_ns(session->launch_ns) / NS_PER_MS;
 
     if (*time_ms)
         return;

@@ -220,7 +220,7 @@ static int open_pipe(const struct session *session, const char *path)
     for (;;) {
         AUTO_CLOSE int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
         int err = fd < 0 ? -errno : fd_set_nonblocking(fd, 0);
-        uint64_t age_ns = session_age_ns(session);
+        uint64_t age_ns = clock_since_ns(session->launch_ns);
 
         if (err != -ENXIO)
             return err ? err : take_fd(&fd);

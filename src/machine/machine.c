@@ -198,7 +198,8 @@ void machine_run(const struct config *config, struct outcome *ret)
         const char *event = "starting";
 
         do {
-            status_tell(config->status_fd, session_age_ns(&session) / NS_PER_MS, event, NULL, NULL);
+            status_tell(config->status_fd, clock_since_ns(session.launch_ns) / NS_PER_MS, event,
+                        NULL, NULL);
             event = "rebooting";
             run_once(&session, ret);
             again = ret->kind == OUTCOME_REBOOT && config->on_reboot == ON_REBOOT_RESET;
@@ -206,5 +207,5 @@ void machine_run(const struct config *config, struct outcome *ret)
     }
     session_close(&session);
     ret->launched_ms = session.launched_ms;
-    ret->duration_ms = session_age_ns(&session) / NS_PER_MS;
+    ret->duration_ms = clock_since_ns(session.launch_ns) / NS_PER_MS;
 }

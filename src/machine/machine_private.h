@@ -16,7 +16,6 @@
 #include "devices/pci/msix.h"
 #include "devices/pci/pci.h"
 #include "escape.h"
-#include "host/clock.h"
 #include "host/loop.h"
 #include "host/stream.h"
 #include "machine/agent.h"
@@ -58,12 +57,6 @@ void session_init(struct session *session, const struct config *config);
 int session_open(struct session *session);
 /* After the last machine. */
 void session_close(struct session *session);
-
-/* How long ago the user started it. */
-static inline uint64_t session_age_ns(const struct session *session)
-{
-    return clock_now_ns(CLOCK_MONOTONIC) - session->launch_ns;
-}
 
 /* Opens a disk as every machine has it. Logs what is wrong. Returns 0 or -errno. */
 int session_open_disk(const struct disk_config *disk, struct block_backend **ret);

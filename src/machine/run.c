@@ -155,8 +155,9 @@ static void on_stop_signal(struct machine *machine, int signal_number)
         return;
     }
     machine->stop_signal = signal_number;
-    status_tell_number(machine->config->status_fd, session_age_ns(machine->session) / NS_PER_MS,
-                       "stopping", "signal", (uint64_t)signal_number);
+    status_tell_number(machine->config->status_fd,
+                       clock_since_ns(machine->session->launch_ns) / NS_PER_MS, "stopping",
+                       "signal", (uint64_t)signal_number);
     if (!machine->command.vdev)
         press_power_button(machine);
     else if (!machine_signal_command(machine, signal_number))
@@ -247,7 +248,7 @@ static int start_timeout(struct machine *machine)
     int err = loop_add_timer(machine->loop, NULL, on_timeout, machine, &machine->timeout_timer);
     if (err)
         return err;
-    uint64_t gone_ns = session_age_ns(machine->session);
+    uint64_t gone_ns = clock_since_ns(machine->session->launch_ns);
     return loop_set_timer(machine->timeout_timer, gone_ns < limit_ns ? limit_ns - gone_ns : 0);
 }
 
