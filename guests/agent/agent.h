@@ -19,9 +19,6 @@ int machine_open_port(void);
 /* The kernel's log from the beginning of its boot, or -1. */
 int machine_open_log(void);
 _Noreturn void machine_power_off(void);
-/* A line onto the console. */
-void machine_say(const char *const *parts);
-#define SAY(...) machine_say((const char *const[]){ __VA_ARGS__, NULL })
 
 /* --- kernel_log.c --- */
 

@@ -12,19 +12,6 @@
 
 enum { ORDER_MAX = 65536, PATIENCE_MS = 2000, PAUSE_MS = 2 };
 
-void machine_say(const char *const *parts)
-{
-    char line[256] = "hutch-agent: ";
-    size_t start = strlen(line);
-    size_t len = start + text_join(line + start, sizeof(line) - start - 1, parts);
-    int fd = (int)sys_open("/dev/console", O_WRONLY | O_NOCTTY);
-
-    line[len++] = '\n';
-    if (fd >= 0)
-        (void)SYS(write, fd, line, len);
-    sys_close(&fd);
-}
-
 static void mount_on(const char *type, const char *target, unsigned long flags, const char *options)
 {
     char number[21];

@@ -184,3 +184,16 @@ long write_text(const char *path, const char *text)
     sys_close(&fd);
     return put < 0 ? put : 0;
 }
+
+void say(const char *const *parts)
+{
+    char line[256] = "hutch-agent: ";
+    size_t start = strlen(line);
+    size_t len = start + text_join(line + start, sizeof(line) - start - 1, parts);
+    int fd = (int)sys_open("/dev/console", O_WRONLY | O_NOCTTY);
+
+    line[len++] = '\n';
+    if (fd >= 0)
+        (void)SYS(write, fd, line, len);
+    sys_close(&fd);
+}

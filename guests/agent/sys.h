@@ -74,3 +74,7 @@ const char *text_number(char *digits, uint64_t number);
 long read_text(const char *path, char *text, size_t size);
 /* Writes a text into a file of the kernel's, at once. Returns 0 or -errno. */
 long write_text(const char *path, const char *text);
+
+/* A line of the agent's onto the console: the @parts in a row, which end in NULL. */
+void say(const char *const *parts);
+#define SAY(...) say((const char *const[]){ __VA_ARGS__, NULL })
