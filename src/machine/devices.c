@@ -14,6 +14,8 @@
 #include "virtio/net.h"
 #include "virtio/rng.h"
 
+enum { USUAL_QUEUES_MAX = 4 };
+
 static int add_pci_host(struct machine *machine)
 {
     struct pci_host_params params = { .memory_bus = machine->memory,
@@ -41,18 +43,22 @@ static void choose_disk_serial(const struct disk_config *disk, char serial[BLK_S
     memcpy(serial, text, strnlen(text, BLK_SERIAL_LEN));
 }
 
+/* One for each CPU, so that none waits for another, up to a few, as each costs memory. */
+static unsigned usual_queue_count(const struct machine *machine)
+{
+    unsigned cpus = machine->config->cpu_count;
+
+    return cpus < USUAL_QUEUES_MAX ? cpus : USUAL_QUEUES_MAX;
+}
+
 static int add_disk(struct machine *machine, size_t index)
 {
     const struct disk_config *disk = &machine->config->disks[index];
-    const unsigned default_max_queues = 4;
-    unsigned cpus = machine->config->cpu_count;
     struct blk_params params = {
         .mem = machine->mem,
         .loop = machine->loop,
         .backend = machine->session->disks[index],
-        .queue_count = disk->queue_count           ? disk->queue_count
-                       : cpus < default_max_queues ? cpus
-                                                   : default_max_queues,
+        .queue_count = disk->queue_count ? disk->queue_count : usual_queue_count(machine),
     };
     struct virtio_dev *vdev;
     AUTO_FREE char *name = NULL;
@@ -113,13 +119,11 @@ static int add_nets(struct machine *machine)
 static int add_volume(struct machine *machine, size_t index)
 {
     const struct volume_config *volume = &machine->config->volumes[index];
-    const unsigned default_max_queues = 4;
-    unsigned cpus = machine->config->cpu_count;
     struct fs_params params = {
         .mem = machine->mem,
         .share = machine->session->shares[index],
         .tag = volume->tag,
-        .queue_count = cpus < default_max_queues ? cpus : default_max_queues,
+        .queue_count = usual_queue_count(machine),
     };
     struct virtio_dev *vdev;
     AUTO_FREE char *name = NULL;
