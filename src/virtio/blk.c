@@ -1,405 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
-/* How this works: a chain becomes a struct blk_request from a pool, is checked, and is answered
- * at once or handed to the back-end, in batches: a wake-up submits all that the driver has queued
- * with one flush_submissions(), and a batch of completions interrupts the driver once per queue.
- *
- *   free       in the pool; the pool's size bounds what a guest can make us keep
- *   running    with the back-end, once, or several times in turn: a discard of several ranges,
- *              or a write that is followed by a flush because the driver wants it stable
- *   answered   status written, chain pushed: free again
- *
- * When the pool is empty, chains stay in their queue, and the queue is served again after the
- * next batch of completions.
- *
- * Which writes are stable (5.2.6.2): with the cache in writeback mode those that a flush came
- * after, in writethrough mode all of them. A flush covers the writes that were answered before it
- * was sent, so nothing waits for writes that are still running. A driver that does not know
- * VIRTIO_BLK_F_FLUSH gets writethrough. */
+/* The disk as the driver finds it: features, configuration space, state. What it asks for is done
+ * in blk_request.c. */
 #include "virtio/blk.h"
 
-#include <assert.h>
 #include <endian.h>
 #include <errno.h>
-#include <inttypes.h>
-#include <linux/virtio_blk.h>
 #include <linux/virtio_ids.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
+#include "blk_private.h"
 #include "devices/device.h"
-#include "host/log.h"
 #include "host/loop.h"
 #include "host/state.h"
 
-enum {
-    QUEUE_SIZE = 128,
-    SEG_MAX = QUEUE_SIZE - 2, /* so that a request fits without indirect descriptors, too */
-    POOL_SIZE = 128,          /* requests under way, of all queues */
-    RANGES_MAX = 32,          /* of one discard or write-zeroes request ... */
-    RANGE_MAX_SECTORS = 256 * 1024 * 1024 / SECTOR_SIZE, /* ... and of each */
-    STATE_VERSION = 1,
-    STATUS_PENDING = -1, /* beside VIRTIO_BLK_S_*: the back-end has the request */
-};
+enum { STATE_VERSION = 1 };
 
 /* What the driver can read of the device, as far as we offer it: up to secure erase. */
 #define CONFIG_SIZE (offsetof(struct virtio_blk_config, unused1) + 3)
 
 #define FEATURE(bit) (UINT64_C(1) << (bit))
 
-struct blk_request {
-    struct block_request io; /* what the back-end sees */
-    struct blk *blk;
-    struct blk_request *next_free;
-    uint8_t *status; /* the last byte that the driver gave us to write */
-    uint32_t written;
-    uint16_t head, queue;
-    uint16_t range_count, next_range;
-    union {
-        struct iovec data[SEG_MAX];
-        struct virtio_blk_discard_write_zeroes ranges[RANGES_MAX];
-    };
-};
-
-/* What the guest can observe, beyond what struct virtio_dev keeps. */
-struct blk_state {
-    uint64_t sector_count;
-    uint8_t writeback; /* as the driver last set it (VIRTIO_BLK_F_CONFIG_WCE) */
-    uint8_t padding[7];
-};
-
-struct blk {
-    struct virtio_dev vdev;
-    struct blk_state state;
-    struct block_backend *backend;
-    char serial[BLK_SERIAL_LEN];
-    bool has_logged;     /* a failure of the host; once is enough */
-    bool has_unflushed;  /* something was submitted since the last flush_submissions() */
-    uint32_t interrupts; /* queues that were pushed to and not yet interrupted for, as bits */
-    uint32_t starved;    /* queues left alone because the pool was empty, as bits */
-    /* Requests are used last in, first out, and the memory of those never needed is never
-     * touched. */
-    struct blk_request *pool, *free;
-    unsigned pool_used;
-    struct virtqueue_chain chain; /* the one being looked at */
-};
-static_assert(BLK_MAX_QUEUES <= 32, "the bits of a uint32_t");
-
 static struct blk *to_blk(struct virtio_dev *vdev)
 {
     return container_of(vdev, struct blk, vdev);
 }
 
-/* --- the pool --- */
+/* --- configuration space, status, state --- */
 
-static bool pool_is_empty(const struct blk *blk)
-{
-    return !blk->free && blk->pool_used == POOL_SIZE;
-}
-
-static struct blk_request *take_request(struct blk *blk)
-{
-    struct blk_request *request = blk->free;
-
-    if (request)
-        blk->free = request->next_free;
-    else
-        request = &blk->pool[blk->pool_used++];
-    return request;
-}
-
-static void release_request(struct blk *blk, struct blk_request *request)
-{
-    request->next_free = blk->free;
-    blk->free = request;
-}
-
-/* --- running and answering --- */
-
-static bool is_writeback(const struct blk *blk)
+bool blk_is_writeback(const struct blk *blk)
 {
     if (!virtio_dev_has_feature(&blk->vdev, VIRTIO_BLK_F_FLUSH))
         return false;
     return !virtio_dev_has_feature(&blk->vdev, VIRTIO_BLK_F_CONFIG_WCE) || blk->state.writeback;
 }
-
-static void answer(struct blk *blk, struct blk_request *request, uint8_t status)
-{
-    *request->status = status;
-    virtio_dev_push(&blk->vdev, request->queue, request->head, request->written);
-    blk->interrupts |= UINT32_C(1) << request->queue;
-    release_request(blk, request);
-}
-
-static void submit(struct blk *blk, struct blk_request *request)
-{
-    blk->has_unflushed = true;
-    blk->backend->ops->submit(blk->backend, &request->io);
-}
-
-static void submit_next_range(struct blk *blk, struct blk_request *request)
-{
-    const struct virtio_blk_discard_write_zeroes *range = &request->ranges[request->next_range++];
-
-    request->io.offset = le64toh(range->sector) * SECTOR_SIZE;
-    request->io.len = (uint64_t)le32toh(range->num_sectors) * SECTOR_SIZE;
-    request->io.may_unmap = le32toh(range->flags) & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP;
-    submit(blk, request);
-}
-
-static void log_failure(struct blk *blk, const struct block_request *io, int err)
-{
-    static const char *const names[] = {
-        [BLOCK_READ] = "reading",
-        [BLOCK_WRITE] = "writing",
-        [BLOCK_FLUSH] = "flushing",
-        [BLOCK_DISCARD] = "discarding",
-        [BLOCK_WRITE_ZEROES] = "writing zeroes",
-    };
-
-    if (blk->has_logged)
-        return;
-    blk->has_logged = true;
-    /* It was told the size (virtio 1.2, 5.2.4), and does not know the field. */
-    if (err == -EINVAL && (io->offset | io->len) % blk->backend->block_size) {
-        log_error("%s: the guest's driver uses parts of blocks, which the host has in one piece of "
-                  "%" PRIu32 " bytes; it gets I/O errors (said once); without cache=none, the host "
-                  "can divide them",
-                  blk->vdev.name, blk->backend->block_size);
-        return;
-    }
-    log_error("%s: %s at byte %" PRIu64 ": %s; the guest gets I/O errors (said once)",
-              blk->vdev.name, names[io->op], io->offset,
-              err == -ENODATA ? "it has become shorter" : strerror(-err));
-}
-
-static bool must_become_stable(const struct blk *blk, const struct blk_request *request)
-{
-    return (request->io.op == BLOCK_WRITE || request->io.op == BLOCK_WRITE_ZEROES) &&
-           blk->backend->has_volatile_cache && !is_writeback(blk);
-}
-
-/* The back-end has finished. Called with the device locked. */
-static void handle_done(struct block_request *io, int err)
-{
-    struct blk_request *request = container_of(io, struct blk_request, io);
-    struct blk *blk = request->blk;
-
-    if (!virtio_dev_is_running(&blk->vdev)) {
-        release_request(blk, request);
-        virtio_dev_end_request(&blk->vdev);
-        return;
-    }
-    if (err) {
-        log_failure(blk, io, err);
-    } else if (request->next_range < request->range_count) {
-        submit_next_range(blk, request);
-        return;
-    } else if (must_become_stable(blk, request)) {
-        request->io.op = BLOCK_FLUSH;
-        submit(blk, request);
-        return;
-    }
-    answer(blk, request, err ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK);
-    virtio_dev_end_request(&blk->vdev);
-}
-
-static void flush_submissions(struct blk *blk)
-{
-    if (blk->has_unflushed) {
-        blk->has_unflushed = false;
-        blk->backend->ops->flush_submissions(blk->backend);
-    }
-}
-
-static void flush_interrupts(struct blk *blk)
-{
-    while (blk->interrupts) {
-        unsigned queue = (unsigned)__builtin_ctz(blk->interrupts);
-
-        blk->interrupts &= ~(UINT32_C(1) << queue);
-        virtio_dev_flush_interrupt(&blk->vdev, queue);
-    }
-}
-
-/* A row of completions has been handled; also called from within flush_submissions(). */
-static void handle_batch_done(void *ctx)
-{
-    struct blk *blk = ctx;
-
-    flush_submissions(blk);
-    flush_interrupts(blk);
-    while (blk->starved) {
-        unsigned queue = (unsigned)__builtin_ctz(blk->starved);
-
-        blk->starved &= ~(UINT32_C(1) << queue);
-        virtio_dev_notify(&blk->vdev, queue);
-    }
-}
-
-/* --- checking and starting; these return VIRTIO_BLK_S_* or STATUS_PENDING --- */
-
-static bool is_on_disk(const struct blk *blk, uint64_t sector, uint64_t count)
-{
-    uint64_t end = blk->state.sector_count;
-
-    return sector <= end && count <= end - sector;
-}
-
-static int start(struct blk *blk, struct blk_request *request, enum block_op op)
-{
-    request->io.op = op;
-    virtio_dev_begin_request(&blk->vdev);
-    if (request->range_count > 0)
-        submit_next_range(blk, request);
-    else
-        submit(blk, request);
-    return STATUS_PENDING;
-}
-
-static int start_transfer(struct blk *blk, struct blk_request *request, enum block_op op,
-                          uint64_t sector, const struct iovec *data, size_t count, uint32_t len)
-{
-    if (op == BLOCK_WRITE && blk->backend->read_only)
-        return VIRTIO_BLK_S_IOERR;
-    if (len % SECTOR_SIZE || !is_on_disk(blk, sector, len / SECTOR_SIZE))
-        return VIRTIO_BLK_S_IOERR;
-    if (len == 0)
-        return VIRTIO_BLK_S_OK;
-    if (count > SEG_MAX)
-        return VIRTIO_BLK_S_IOERR;
-    memcpy(request->data, data, count * sizeof(data[0]));
-    request->io.offset = sector * SECTOR_SIZE;
-    request->io.len = len;
-    request->io.iov = request->data;
-    request->io.iov_count = (unsigned)count;
-    return start(blk, request, op);
-}
-
-static int start_flush(struct blk *blk, struct blk_request *request)
-{
-    if (!blk->backend->has_volatile_cache)
-        return VIRTIO_BLK_S_OK;
-    return start(blk, request, BLOCK_FLUSH);
-}
-
-static int check_range(const struct blk *blk, enum block_op op,
-                       const struct virtio_blk_discard_write_zeroes *range)
-{
-    uint32_t known = op == BLOCK_WRITE_ZEROES ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0;
-    uint32_t count = le32toh(range->num_sectors);
-
-    if (le32toh(range->flags) & ~known)
-        return VIRTIO_BLK_S_UNSUPP;
-    if (count == 0 || count > RANGE_MAX_SECTORS || !is_on_disk(blk, le64toh(range->sector), count))
-        return VIRTIO_BLK_S_IOERR;
-    return VIRTIO_BLK_S_OK;
-}
-
-static int start_ranges(struct blk *blk, struct blk_request *request, enum block_op op,
-                        const struct iovec *data, size_t count, uint32_t len)
-{
-    bool is_offered =
-        op == BLOCK_DISCARD ? blk->backend->can_discard : blk->backend->can_write_zeroes;
-    uint32_t range_count = len / sizeof(request->ranges[0]);
-
-    if (!is_offered)
-        return VIRTIO_BLK_S_UNSUPP;
-    if (len % sizeof(request->ranges[0]) || range_count == 0 || range_count > RANGES_MAX)
-        return VIRTIO_BLK_S_IOERR;
-    (void)iov_read(data, count, 0, request->ranges, len);
-    for (uint32_t i = 0; i < range_count; i++) {
-        int status = check_range(blk, op, &request->ranges[i]);
-
-        if (status != VIRTIO_BLK_S_OK)
-            return status;
-    }
-    request->range_count = (uint16_t)range_count;
-    return start(blk, request, op);
-}
-
-/* Takes the last writable byte off the chain and returns where it is. */
-static uint8_t *take_status_byte(struct virtqueue_chain *chain)
-{
-    struct iovec *last = &virtqueue_writable(chain)[chain->writable_count - 1];
-
-    last->iov_len--;
-    chain->writable_bytes--;
-    if (last->iov_len == 0)
-        chain->writable_count--;
-    return (uint8_t *)last->iov_base + last->iov_len;
-}
-
-static int start_chain(struct blk *blk, struct blk_request *request, struct virtqueue_chain *chain)
-{
-    struct iovec *out = virtqueue_readable(chain), *in = virtqueue_writable(chain);
-    struct virtio_blk_outhdr header;
-
-    if (iov_read(out, chain->readable_count, 0, &header, sizeof(header)) != sizeof(header))
-        return VIRTIO_BLK_S_IOERR;
-
-    size_t out_count = iov_skip(&out, chain->readable_count, sizeof(header));
-    uint32_t out_bytes = chain->readable_bytes - (uint32_t)sizeof(header);
-    uint64_t sector = le64toh(header.sector);
-
-    switch (le32toh(header.type)) {
-    case VIRTIO_BLK_T_IN:
-        return start_transfer(blk, request, BLOCK_READ, sector, in, chain->writable_count,
-                              chain->writable_bytes);
-    case VIRTIO_BLK_T_OUT:
-        return start_transfer(blk, request, BLOCK_WRITE, sector, out, out_count, out_bytes);
-    case VIRTIO_BLK_T_FLUSH:
-        return start_flush(blk, request);
-    case VIRTIO_BLK_T_GET_ID:
-        (void)iov_write(in, chain->writable_count, 0, blk->serial, sizeof(blk->serial));
-        return VIRTIO_BLK_S_OK;
-    case VIRTIO_BLK_T_DISCARD:
-        return start_ranges(blk, request, BLOCK_DISCARD, out, out_count, out_bytes);
-    case VIRTIO_BLK_T_WRITE_ZEROES:
-        return start_ranges(blk, request, BLOCK_WRITE_ZEROES, out, out_count, out_bytes);
-    default:
-        return VIRTIO_BLK_S_UNSUPP;
-    }
-}
-
-static void handle_chain(struct blk *blk, unsigned queue, struct virtqueue_chain *chain)
-{
-    if (chain->writable_bytes == 0) {
-        virtio_dev_needs_reset(&blk->vdev, "a request without a byte for its status");
-        return;
-    }
-
-    struct blk_request *request = take_request(blk);
-
-    request->io = (struct block_request){ .done = handle_done };
-    request->blk = blk;
-    request->head = chain->head;
-    request->queue = (uint16_t)queue;
-    /* The status is the last byte, so a request answered has all its bytes written. */
-    request->written = chain->writable_bytes;
-    request->range_count = request->next_range = 0;
-    request->status = take_status_byte(chain);
-
-    int status = start_chain(blk, request, chain);
-
-    if (status != STATUS_PENDING)
-        answer(blk, request, (uint8_t)status);
-}
-
-static void blk_queue_notify(struct virtio_dev *vdev, unsigned index)
-{
-    struct blk *blk = to_blk(vdev);
-
-    while (!pool_is_empty(blk) && virtio_dev_pop(vdev, index, &blk->chain))
-        handle_chain(blk, index, &blk->chain);
-    if (pool_is_empty(blk))
-        blk->starved |= UINT32_C(1) << index;
-    flush_submissions(blk);
-    flush_interrupts(blk);
-}
-
-/* --- configuration space, status, state --- */
 
 static uint8_t log2_of(uint32_t power_of_two)
 {
@@ -413,22 +48,22 @@ static void blk_config_read(struct virtio_dev *vdev, uint32_t offset, void *data
     uint32_t blocks = backend->physical_block_size / backend->block_size;
     struct virtio_blk_config config = {
         .capacity = htole64(blk->state.sector_count),
-        .seg_max = htole32(SEG_MAX),
+        .seg_max = htole32(BLK_SEG_MAX),
         .blk_size = htole32(backend->block_size),
         .physical_block_exp = log2_of(blocks),
         .min_io_size = htole16((uint16_t)blocks),
-        .wce = is_writeback(blk),
+        .wce = blk_is_writeback(blk),
         .num_queues = htole16((uint16_t)vdev->queue_count),
     };
 
     if (backend->can_discard) {
-        config.max_discard_sectors = htole32(RANGE_MAX_SECTORS);
-        config.max_discard_seg = htole32(RANGES_MAX);
+        config.max_discard_sectors = htole32(BLK_RANGE_MAX_SECTORS);
+        config.max_discard_seg = htole32(BLK_RANGES_MAX);
         config.discard_sector_alignment = htole32(backend->physical_block_size / SECTOR_SIZE);
     }
     if (backend->can_write_zeroes) {
-        config.max_write_zeroes_sectors = htole32(RANGE_MAX_SECTORS);
-        config.max_write_zeroes_seg = htole32(RANGES_MAX);
+        config.max_write_zeroes_sectors = htole32(BLK_RANGE_MAX_SECTORS);
+        config.max_write_zeroes_seg = htole32(BLK_RANGES_MAX);
         config.write_zeroes_may_unmap = 1;
     }
     memcpy(data, (const uint8_t *)&config + offset, len);
@@ -489,10 +124,14 @@ static void blk_destroy(struct virtio_dev *vdev)
     struct blk *blk = to_blk(vdev);
 
     blk->backend->ops->detach(blk->backend); /* then nothing is under way any more */
-    if (blk->pool)
-        munmap(blk->pool, POOL_SIZE * sizeof(blk->pool[0]));
+    blk_free_pool(blk);
     virtio_dev_fini(vdev);
     free(blk);
+}
+
+static void blk_queue_notify(struct virtio_dev *vdev, unsigned index)
+{
+    blk_serve_queue(to_blk(vdev), index);
 }
 
 static const struct virtio_dev_ops blk_ops = {
@@ -524,17 +163,6 @@ static uint64_t offered_features(const struct block_backend *backend, unsigned q
     return features;
 }
 
-static int make_pool(struct blk *blk)
-{
-    void *pool = mmap(NULL, POOL_SIZE * sizeof(blk->pool[0]), PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-    if (pool == MAP_FAILED)
-        return -errno;
-    blk->pool = pool;
-    return 0;
-}
-
 static int blk_build(struct blk *blk, const struct blk_params *params)
 {
     const struct virtio_dev_params vdev_params = {
@@ -543,16 +171,16 @@ static int blk_build(struct blk *blk, const struct blk_params *params)
         .config_size = CONFIG_SIZE,
         .device_features = offered_features(blk->backend, params->queue_count),
         .queue_count = params->queue_count,
-        .queue_size = QUEUE_SIZE,
+        .queue_size = BLK_QUEUE_SIZE,
         .ops = &blk_ops,
         .mem = params->mem,
         .loop = params->loop,
     };
-    const struct block_events events = { .batch_done = handle_batch_done, .ctx = blk };
+    const struct block_events events = { .batch_done = blk_batch_done, .ctx = blk };
     int err = virtio_dev_init(&blk->vdev, &vdev_params);
 
     if (!err)
-        err = make_pool(blk);
+        err = blk_make_pool(blk);
     if (!err)
         err = blk->backend->ops->attach(blk->backend, params->loop, &blk->vdev.lock, &events);
     return err;
