@@ -11,9 +11,9 @@
  * frame, beyond a reserve that is for messages alone; input from the host is bounded by the credit
  * that we gave. So a host that is slow stops the command at its next write, and nothing else.
  *
- * The order of the end: the command is reaped; what is in its pipes is read to the end, or till
- * they are empty, as what it left behind in the background may hold them open for ever; then
- * OUTPUT_END of each, and, when all files are written, ENDED: then the host ends us. */
+ * The order of the end: the command is reaped; what is in its pipes then is read, and no more, as
+ * what it left behind in the background may hold them open, and write, for ever; then OUTPUT_END of
+ * each, and, when all files are written, ENDED: then the host ends us. */
 #include <asm/errno.h>
 #include <asm/ioctls.h>
 #include <linux/fcntl.h>
@@ -24,13 +24,14 @@ enum {
     TEST_PORT = 3,
     FRAME_MAX = sizeof(struct agent_header) + AGENT_PAYLOAD_MAX,
     OUT_SIZE = 4 * FRAME_MAX,
-    OUT_RESERVE = 8192,   /* room in @out for messages */
-    WRITE_MAX = 32768,    /* what a port takes at a time */
-    INPUT_SIZE = 262144,  /* of stdin, which the command has not read */
-    TERMINAL_END_MAX = 2, /* bytes, behind stdin */
-    CREDIT_STEP = 65536,  /* less is not worth a message */
-    READS_MAX = 16,       /* of the port, before others have their turn */
-    GONE_PAUSE_MS = 10,   /* between looks at a port that nobody has open on the host */
+    OUT_RESERVE = 8192,     /* room in @out for messages */
+    WRITE_MAX = 32768,      /* what a port takes at a time */
+    INPUT_SIZE = 262144,    /* of stdin, which the command has not read */
+    TERMINAL_END_MAX = 2,   /* bytes, behind stdin */
+    TERMINAL_KEEPS = 65536, /* at most, of output that nobody has read */
+    CREDIT_STEP = 65536,    /* less is not worth a message */
+    READS_MAX = 16,         /* of the port, before others have their turn */
+    GONE_PAUSE_MS = 10,     /* between looks at a port that nobody has open on the host */
     SIGCHLD_NUMBER = 17,
     SIGPIPE_NUMBER = 13,
     SIGNALS_MAX = 64,
@@ -45,6 +46,7 @@ struct window_size { /* as TIOCSWINSZ takes it */
 struct out_stream {
     int *fd; /* the command's, or NULL */
     uint32_t credit;
+    uint32_t left; /* to be read, when the command is reaped */
     bool has_ended, end_is_due;
 };
 
@@ -247,13 +249,35 @@ static long read_frame(struct agent *agent, uint16_t stream, size_t len)
     return got;
 }
 
+/* All that the command wrote is there when it is reaped. Of a terminal it cannot be told how much
+ * that is. */
+static void count_left(struct agent *agent)
+{
+    for (uint16_t stream = AGENT_STDOUT; stream <= AGENT_STDERR; stream++) {
+        struct out_stream *output = &agent->outputs[stream];
+        int32_t len = 0;
+
+        if (agent->job.has_tty)
+            output->left = TERMINAL_KEEPS;
+        else if (output->fd && SYS(ioctl, *output->fd, FIONREAD, &len) >= 0)
+            output->left = (uint32_t)len;
+    }
+}
+
+static uint32_t smaller(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
 static void read_output(struct agent *agent, uint16_t stream)
 {
     struct out_stream *output = &agent->outputs[stream];
 
     while (!output->has_ended && output->credit > 0 && out_room(agent) >= FRAME_MAX + OUT_RESERVE) {
-        uint32_t len = output->credit < AGENT_PAYLOAD_MAX ? output->credit : AGENT_PAYLOAD_MAX;
-        long got = read_frame(agent, stream, len);
+        uint32_t len = smaller(output->credit, AGENT_PAYLOAD_MAX);
+        if (agent->is_reaped)
+            len = smaller(len, output->left);
+        long got = len > 0 ? read_frame(agent, stream, len) : 0;
 
         if (got == -EAGAIN && !agent->is_reaped)
             return;
@@ -262,6 +286,8 @@ static void read_output(struct agent *agent, uint16_t stream)
             return;
         }
         output->credit -= (uint32_t)got;
+        if (agent->is_reaped)
+            output->left -= (uint32_t)got;
     }
 }
 
@@ -275,7 +301,7 @@ static void look_for_end(struct agent *agent, uint16_t stream)
     if (output->has_ended || !agent->is_reaped || output->credit > 0)
         return;
     (void)SYS(ppoll, &look, 1, &now, NULL, SIGNAL_SET_SIZE);
-    if (!(look.revents & SYS_POLLIN))
+    if (output->left == 0 || !(look.revents & SYS_POLLIN))
         end_output(agent, output);
 }
 
@@ -343,6 +369,7 @@ static void reap(struct agent *agent)
             continue;
         agent->is_reaped = true;
         agent->wait_status = (uint32_t)status;
+        count_left(agent);
         sys_close(&agent->command.input);
     }
 }

@@ -1036,6 +1036,42 @@ static void what_stays_in_the_background_holds_up_no_end(void **state)
     expect_output(&f->out, "done\n");
 }
 
+static void what_writes_in_the_background_holds_up_no_end(void **state)
+{
+    enum { ENOUGH = 8 << 20 }; /* bytes: all pipes and buffers, and then some */
+    struct fixture *f = *state;
+    char data[16384];
+    size_t len = 0;
+
+    assert_int_equal(loop_set_events(f->out.source, 0), 0); /* we are slower than it writes */
+    run_script(f, "yes & read line; exit 3");
+    wait_until_full(f, f->output);
+    assert_int_equal(fd_write_full(f->input[1], "\n", 1), 0);
+    while (!f->is_told && len < ENOUGH) {
+        ssize_t got = read(f->output[0], data, sizeof(data));
+
+        assert_true(got > 0);
+        len += (size_t)got;
+        run_ms(f, 1);
+    }
+
+    expect_end(f, AGENT_END_EXIT, 3);
+}
+
+static void what_was_written_before_the_end_is_not_lost(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(loop_set_events(f->out.source, 0), 0); /* nobody reads it yet */
+
+    run_script(f, "head -c 500000 /dev/zero; sleep 3 & echo end >&2; exit 3");
+    wait_until_full(f, f->output);
+    assert_int_equal(loop_set_events(f->out.source, LOOP_READABLE), 0);
+
+    expect_end(f, AGENT_END_EXIT, 3);
+    assert_int_equal(f->out.len, 500000);
+    expect_output(&f->err, "end\n");
+}
+
 static void a_terminal_has_its_size(void **state)
 {
     struct fixture *f = *state;
@@ -1136,6 +1172,8 @@ int main(void)
         TEST(a_stuck_stdout_holds_up_neither_stderr_nor_signals),
         TEST(a_reader_that_goes_ends_the_writer),
         TEST(what_stays_in_the_background_holds_up_no_end),
+        TEST(what_writes_in_the_background_holds_up_no_end),
+        TEST(what_was_written_before_the_end_is_not_lost),
         TEST(a_terminal_has_its_size),
         TEST(typed_keys_reach_a_terminal),
         TEST(a_terminal_that_nobody_reads_hangs_up),
