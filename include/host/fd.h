@@ -58,5 +58,10 @@ int fd_open_standard(void);
  */
 mode_t fd_umask(void);
 
+/* Opens what @fd is once more, with @flags of open(), if it is a pipe or a terminal: O_NONBLOCK
+ * then holds for us alone, and not for others who have inherited @fd. Returns a descriptor, or -1
+ * if it is neither or cannot be opened. */
+int fd_open_again(int fd, int flags);
+
 /* Switches O_NONBLOCK on or off. Returns 0 or -errno. */
 int fd_set_nonblocking(int fd, int on);

@@ -3,8 +3,8 @@
  *
  * Output is buffered and written by the loop's thread, so that a vCPU that sends a byte neither
  * waits for a slow terminal nor pays a system call for each. The descriptors may be shared with
- * other programs (a shell's terminal, a CI's pipe), so they are not made non-blocking; output is
- * written in pieces that a descriptor reported writable takes without blocking.
+ * other programs (a shell's terminal, a CI's pipe), so they are not made non-blocking; pipes and
+ * terminals are opened once more for us alone.
  *
  * Everything is protected by the guard, the lock of the device that the stream belongs to: the
  * loop holds it around callbacks, and whoever calls stream_write() or stream_receive_ready()

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 void fd_close(int *fd)
@@ -119,6 +121,20 @@ mode_t fd_umask(void)
 
     (void)umask(mask);
     return mask;
+}
+
+int fd_open_again(int fd, int flags)
+{
+    char path[32];
+    struct stat st;
+    int number;
+
+    if (fstat(fd, &st) || (!S_ISFIFO(st.st_mode) && !isatty(fd)))
+        return -1;
+    if (!ioctl(fd, TIOCGPTN, &number)) /* a terminal's other side: to open that makes a new one */
+        return -1;
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    return open(path, flags | O_CLOEXEC | O_NOCTTY);
 }
 
 int fd_set_nonblocking(int fd, int on)

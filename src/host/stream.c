@@ -5,12 +5,19 @@
  * call leaves a note in the struct and wakes the loop through an eventfd, once until the loop has
  * looked.
  *
+ * A descriptor that was reported ready may not be any more: others who share it read what came in,
+ * or filled it up, and a terminal takes more for a newline than a byte. We would stand still then,
+ * and with us the user's commands, signals and time limits. So of pipes and terminals we have
+ * descriptors of our own which do not block. Only the caller's are watched: a named pipe that is
+ * opened after its last writer has gone does not report that.
+ *
  * Input waits where it is while the device takes none. But a filter looks for the user's commands,
  * one of which ends a guest that hangs: with a filter, input is read ahead as far as there is room,
  * and once the device has been deaf for a while, what comes in is shown to the filter and lost. */
 #include "host/stream.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,8 +31,9 @@
 enum {
     OUTPUT_SIZE = 16384, /* where the owner does not say */
     INPUT_SIZE = 4096,
-    /* A descriptor that poll() calls writable takes this much without blocking: a pipe PIPE_BUF,
-     * a terminal 256 bytes. A file always takes all. */
+    /* Written at a time. Where we could get no descriptor of our own, one that poll() calls
+     * writable takes as much without blocking, mostly: a pipe PIPE_BUF, a terminal 256 bytes. A
+     * file always takes all. */
     PIPE_PIECE = 4096,
     TERMINAL_PIECE = 256,
     FILE_PIECE = 65536,
@@ -36,6 +44,7 @@ enum {
 
 struct stream {
     struct stream_params params;
+    int own_input_fd, own_output_fd; /* what is read and written; -1: those in @params */
     int wake_fd;
     struct loop_source *wake_source, *input_source, *output_source, *deaf_timer;
     size_t piece;
@@ -75,6 +84,21 @@ static void wake(struct stream *stream)
     (void)ignored; /* the counter cannot overflow: it is written once until it is read */
 }
 
+static int choose_fd(int own_fd, int fd)
+{
+    return own_fd >= 0 ? own_fd : fd;
+}
+
+static ssize_t read_input(const struct stream *stream, uint8_t *data, size_t len)
+{
+    return read(choose_fd(stream->own_input_fd, stream->params.input_fd), data, len);
+}
+
+static ssize_t write_output(const struct stream *stream, const uint8_t *data, size_t len)
+{
+    return write(choose_fd(stream->own_output_fd, stream->params.output_fd), data, len);
+}
+
 /* Writes one piece of what is buffered. Returns whether there may be more to do at once. */
 static bool write_piece(struct stream *stream, int timeout_ms)
 {
@@ -91,7 +115,7 @@ static bool write_piece(struct stream *stream, int timeout_ms)
     if (ready <= 0)
         return ready < 0 && errno == EINTR;
 
-    ssize_t put = write(stream->params.output_fd, stream->output + at, len);
+    ssize_t put = write_output(stream, stream->output + at, len);
     if (put < 0 && errno != EINTR && errno != EAGAIN) {
         int err = -errno;
 
@@ -165,7 +189,7 @@ static size_t filter_input(struct stream *stream, uint8_t *data, size_t len)
 static void lose_input(struct stream *stream)
 {
     uint8_t lost[LOST_SIZE];
-    ssize_t got = read(stream->params.input_fd, lost, sizeof(lost));
+    ssize_t got = read_input(stream, lost, sizeof(lost));
 
     if (got > 0)
         (void)filter_input(stream, lost, (size_t)got);
@@ -176,7 +200,7 @@ static void lose_input(struct stream *stream)
 static void take_input(struct stream *stream)
 {
     uint8_t *end = stream->input + stream->input_len;
-    ssize_t got = read(stream->params.input_fd, end, stream->input_size - stream->input_len);
+    ssize_t got = read_input(stream, end, stream->input_size - stream->input_len);
 
     if (got < 0 && (errno == EINTR || errno == EAGAIN))
         return;
@@ -270,6 +294,8 @@ static struct stream *stream_alloc(const struct stream_params *params)
     if (!stream)
         return NULL;
     stream->params = *params;
+    stream->own_input_fd = fd_open_again(params->input_fd, O_RDONLY | O_NONBLOCK);
+    stream->own_output_fd = fd_open_again(params->output_fd, O_WRONLY | O_NONBLOCK);
     stream->wake_fd = -1;
     stream->input_size = input_size;
     stream->output_size = params->output_size ? params->output_size : OUTPUT_SIZE;
@@ -300,9 +326,16 @@ int stream_create(const struct stream_params *params, struct stream **ret)
 /* Each piece that is taken gives the reader its time anew: a slow one loses nothing. */
 static void flush_last_output(struct stream *stream)
 {
-    while (!stream->output_failed && write_piece(stream, STUCK_MS))
-        ;
-    if (!stream->output_failed && output_used(stream) > 0)
+    uint64_t taken_ns = clock_now_ns(CLOCK_MONOTONIC);
+
+    while (output_used(stream) > 0 && clock_since_ns(taken_ns) < STUCK_MS * NS_PER_MS) {
+        size_t tail = stream->tail;
+
+        (void)write_piece(stream, STUCK_MS);
+        if (stream->tail != tail)
+            taken_ns = clock_now_ns(CLOCK_MONOTONIC);
+    }
+    if (output_used(stream) > 0)
         stream->params.output_failed(stream->params.ctx, -ETIME);
 }
 
@@ -316,6 +349,8 @@ void stream_destroy(struct stream *stream)
     loop_remove(stream->output_source);
     loop_remove(stream->deaf_timer);
     fd_close(&stream->wake_fd);
+    fd_close(&stream->own_input_fd);
+    fd_close(&stream->own_output_fd);
     free(stream->output);
     free(stream);
 }

@@ -14,10 +14,13 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "host/fd.h"
 #include "host/loop.h"
+#include "scratch.h"
 
 struct fixture {
     struct loop *loop;
@@ -30,6 +33,7 @@ struct fixture {
     int failure;  /* what output failed with */
     int commands; /* that a filter has seen */
     int ends;
+    int stolen; /* bytes that another reader took */
 };
 
 static size_t take_bytes(void *ctx, const uint8_t *data, size_t len)
@@ -78,6 +82,28 @@ static void settle(struct fixture *f)
     loop_remove(timer);
 }
 
+static int make_stream(struct fixture *f, int input_fd, int output_fd)
+{
+    const struct stream_params params = { .loop = f->loop,
+                                          .guard = &f->guard,
+                                          .input_fd = input_fd,
+                                          .output_fd = output_fd,
+                                          .receive = take_bytes,
+                                          .transmit_ready = note_ready,
+                                          .input_ended = note_end,
+                                          .output_failed = note_failure,
+                                          .ctx = f };
+
+    return stream_create(&params, &f->stream);
+}
+
+static void replace_stream(struct fixture *f, int input_fd, int output_fd)
+{
+    stream_destroy(f->stream);
+    f->stream = NULL;
+    assert_int_equal(make_stream(f, input_fd, output_fd), 0);
+}
+
 static int set_up(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
@@ -85,18 +111,9 @@ static int set_up(void **state)
     pthread_mutex_init(&f->guard, NULL);
     if (pipe2(f->in, O_CLOEXEC) || pipe2(f->out, O_CLOEXEC) || loop_create(&f->loop))
         return -1;
-    struct stream_params params = { .loop = f->loop,
-                                    .guard = &f->guard,
-                                    .input_fd = f->in[0],
-                                    .output_fd = f->out[1],
-                                    .receive = take_bytes,
-                                    .transmit_ready = note_ready,
-                                    .input_ended = note_end,
-                                    .output_failed = note_failure,
-                                    .ctx = f };
     f->room = sizeof(f->received);
     *state = f;
-    return stream_create(&params, &f->stream);
+    return make_stream(f, f->in[0], f->out[1]);
 }
 
 static int tear_down(void **state)
@@ -416,6 +433,93 @@ static void draining_waits_for_the_last_byte(void **state)
     assert_true(stream_drain(f->stream));
 }
 
+static void read_before_the_stream(void *ctx, unsigned events)
+{
+    struct fixture *f = ctx;
+    char data[16];
+    (void)events;
+
+    f->stolen += (int)read(f->in[0], data, sizeof(data));
+}
+
+/* Two programs that share their standard input both hear that it is ready. */
+static void input_that_somebody_else_took_is_not_waited_for(void **state)
+{
+    struct fixture *f = *state;
+    AUTO_CLOSE int shared = dup(f->in[0]);
+    struct loop_source *thief;
+    assert_int_equal(
+        loop_add_fd(f->loop, shared, LOOP_READABLE, NULL, read_before_the_stream, f, &thief), 0);
+    assert_int_equal(fd_write_full(f->in[1], "x", 1), 0);
+
+    (void)alarm(10);
+    settle(f);
+    (void)alarm(0);
+
+    assert_int_equal(f->stolen, 1);
+    assert_int_equal(f->received_len, 0);
+    loop_remove(thief);
+    assert_int_equal(fd_write_full(f->in[1], "y", 1), 0);
+    settle(f);
+    assert_memory_equal(f->received, "y", 1);
+}
+
+static void the_end_of_a_named_pipe_that_was_over_before_is_seen(void **state)
+{
+    struct fixture *f = *state;
+    char folder[] = "/tmp/hutch-stream.XXXXXX", path[64];
+    assert_non_null(scratch_make(folder));
+    (void)snprintf(path, sizeof(path), "%s/pipe", folder);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    AUTO_CLOSE int reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    AUTO_CLOSE int writer = open(path, O_WRONLY | O_CLOEXEC);
+    assert_int_equal(fd_write_full(writer, "z", 1), 0);
+    fd_close(&writer);
+
+    replace_stream(f, reader, -1);
+    settle(f);
+    stream_destroy(f->stream);
+    f->stream = NULL;
+    scratch_remove(folder);
+
+    assert_int_equal(f->received_len, 1);
+    assert_int_equal(f->ends, 1);
+}
+
+/* One that is not raw makes two bytes of a newline. */
+static void a_terminal_that_nobody_reads_does_not_stop_the_loop(void **state)
+{
+    struct fixture *f = *state;
+    AUTO_CLOSE int reader = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_int_equal(grantpt(reader) | unlockpt(reader), 0);
+    AUTO_CLOSE int terminal = open(ptsname(reader), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    size_t sent = 0, seen = 0;
+    char data[4096];
+    replace_stream(f, -1, terminal);
+
+    (void)alarm(10);
+    do {
+        f->ready_calls = 0;
+        pthread_mutex_lock(&f->guard);
+        while (stream_write(f->stream, (const uint8_t *)"y\n", 2))
+            sent += 2;
+        pthread_mutex_unlock(&f->guard);
+        sent += 2;
+        settle(f);
+    } while (f->ready_calls);
+    (void)alarm(0);
+
+    assert_int_equal(fd_set_nonblocking(reader, 1), 0);
+    for (ssize_t got = 1; got > 0; settle(f)) {
+        got = read(reader, data, sizeof(data));
+        for (ssize_t i = 0; i < got; i++)
+            seen += data[i] != '\r';
+    }
+    assert_int_equal(seen, sent);
+    stream_destroy(f->stream);
+    f->stream = NULL;
+}
+
 static void the_end_of_input_does_not_spin(void **state)
 {
     struct fixture *f = *state;
@@ -442,6 +546,9 @@ int main(void)
         STREAM_TEST(the_end_of_input_is_told_when_all_of_it_was_taken),
         STREAM_TEST(draining_waits_for_the_last_byte),
         STREAM_TEST(the_end_of_input_does_not_spin),
+        STREAM_TEST(input_that_somebody_else_took_is_not_waited_for),
+        STREAM_TEST(the_end_of_a_named_pipe_that_was_over_before_is_seen),
+        STREAM_TEST(a_terminal_that_nobody_reads_does_not_stop_the_loop),
         FILTER_TEST(a_filter_sees_what_a_deaf_device_does_not_take),
         FILTER_TEST(a_filter_sees_what_there_is_no_room_for),
         FILTER_TEST(a_filter_loses_nothing_of_a_device_that_is_slow),
