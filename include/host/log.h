@@ -4,12 +4,14 @@
  * stdout belongs to the guest, so nothing here writes to it. Low-level modules return errors and
  * do not log; the layer that knows the user's word for a thing does. What a guest can trigger at
  * will is logged at LOG_LEVEL_DEBUG. Any thread may log; a line is written with one system call,
- * so lines do not mix. */
+ * so lines do not mix. One that nobody takes within two seconds is lost, and so are those after it
+ * until the reader goes on. */
 #pragma once
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
-/* Shows messages up to @level; LOG_LEVEL_WARN at start. The only process-wide state of hutch. */
+/* Shows messages up to @level; LOG_LEVEL_WARN at start. It is the process's, as all of the
+ * log's state. */
 void log_set_level(enum log_level level);
 
 /* Writes one line, if @level is shown; control characters in it are written as \n or \033. In raw

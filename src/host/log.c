@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-/* One line a message, to stderr, in one write. */
+/* One line a message, to stderr, in one write.
+ *
+ * Whoever reads stderr may have stopped to, as one who reads the guest's output as well and has
+ * enough of it: he must not keep a machine from its end. */
 #include "host/log.h"
 
+#include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -14,12 +19,13 @@
 #include "host/fd.h"
 
 /* A line is at most as long as a pipe takes in one piece. */
-enum { LINE_MAX_LEN = PIPE_BUF, SMALL_TEXT_MAX = 512 };
+enum { LINE_MAX_LEN = PIPE_BUF, SMALL_TEXT_MAX = 512, PATIENCE_MS = 2000 };
 
 #define PREFIX "hutch: "
 #define CUT " [...] "
 
 static _Atomic int shown_level = LOG_LEVEL_WARN;
+static _Atomic bool is_stuck; /* nobody took the last line */
 
 void log_set_level(enum log_level level)
 {
@@ -97,6 +103,23 @@ __attribute__((format(printf, 1, 0))) static char *format_text(const char *forma
     return text;
 }
 
+/* The first line that nobody takes waits for a while, those behind it do not. */
+static void write_out(const char *line, size_t len)
+{
+    struct pollfd room = { .fd = STDERR_FILENO, .events = POLLOUT };
+    int ready;
+
+    do {
+        ready = poll(&room, 1, atomic_load(&is_stuck) ? 0 : PATIENCE_MS);
+    } while (ready < 0 && errno == EINTR);
+    atomic_store(&is_stuck, ready == 0);
+    if (ready == 0)
+        return;
+    /* Nobody is left to tell if stderr is gone. */
+    ssize_t ignored = write(STDERR_FILENO, line, len);
+    (void)ignored;
+}
+
 __attribute__((format(printf, 1, 0))) static void write_line(const char *format, va_list args,
                                                              const char *cause)
 {
@@ -113,9 +136,7 @@ __attribute__((format(printf, 1, 0))) static void write_line(const char *format,
     if (cause)
         at = stpcpy(stpcpy(at, ": "), cause);
     at = stpcpy(at, end);
-    /* Nobody is left to tell if stderr is gone. */
-    ssize_t ignored = write(STDERR_FILENO, line, (size_t)(at - line));
-    (void)ignored;
+    write_out(line, (size_t)(at - line));
 }
 
 void log_write(enum log_level level, const char *format, ...)

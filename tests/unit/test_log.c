@@ -11,9 +11,11 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "host/fd.h"
 #include "log_capture.h"
@@ -115,6 +117,25 @@ static void so_does_one_of_characters_that_take_more_room(void **state)
     }
 }
 
+static void a_reader_who_takes_nothing_is_not_waited_for(void **state)
+{
+    struct log_capture *capture = *state;
+    struct pollfd room = { .fd = STDERR_FILENO, .events = POLLOUT };
+    assert_int_equal(fd_set_nonblocking(STDERR_FILENO, 0), 0);
+    while (poll(&room, 1, 0) == 1)
+        log_error("more than is read");
+
+    (void)alarm(20);
+    for (int i = 0; i < 100; i++)
+        log_error("lost %0100d", i);
+    (void)alarm(0);
+
+    while (*log_capture_read(capture))
+        ;
+    log_error("heard");
+    assert_string_equal(log_capture_read(capture), "hutch: heard\n");
+}
+
 int main(void)
 {
 #define LOG_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -125,6 +146,7 @@ int main(void)
         LOG_TEST(a_message_of_2000_bytes_is_said_whole),
         LOG_TEST(a_message_that_is_too_long_keeps_its_beginning_and_its_end),
         LOG_TEST(so_does_one_of_characters_that_take_more_room),
+        LOG_TEST(a_reader_who_takes_nothing_is_not_waited_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
