@@ -58,6 +58,7 @@ struct agent_result {
     uint32_t value;
     uint64_t uptime_ns; /* of the guest's kernel, when the agent said hello */
     bool has_oops, has_oom;
+    int lost_err; /* what writing its stdout failed with, unless its reader went: -errno, or 0 */
     char release[AGENT_RELEASE_MAX + 1];
     char text[AGENT_TEXT_MAX + 1], oops[AGENT_TEXT_MAX + 1], oom[AGENT_TEXT_MAX + 1];
 };

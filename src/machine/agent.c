@@ -110,6 +110,8 @@ static void agent_output_failed(void *ctx, int err)
     struct agent *agent = output->agent;
 
     output->is_closed = output->close_is_due = true;
+    if (output->id == AGENT_STDOUT && err != -EPIPE && err != -ETIME)
+        agent->result.lost_err = err;
     agent->params.output_failed(agent->params.ctx, err);
     agent_pump(agent);
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The order of what counts: a panic, whatever was said before it; a fault of the kernel's own, if
  * the user wants to know of it; the command's end, as soon as all of its output was written; then
- * what became of the machine. What a console says is the guest's word: it explains, and decides
+ * what became of the machine. A command whose output we lost has not succeeded, whatever it thinks.
+ * What a console says is the guest's word: it explains, and decides
  * nothing. */
 #include "verdict.h"
 
@@ -67,6 +68,12 @@ static void say(struct outcome *outcome, const char *sentence, const char *detai
                    *detail ? ": " : "", detail);
 }
 
+/* Whether a success is none, as nobody has what came of it. */
+static bool has_lost_output(const struct agent_result *agent)
+{
+    return agent->end == AGENT_END_EXIT && agent->value == 0 && agent->lost_err;
+}
+
 static void find_reason(const struct verdict_facts *facts, enum outcome_kind machine_kind,
                         struct outcome *outcome)
 {
@@ -110,6 +117,11 @@ static void find_reason(const struct verdict_facts *facts, enum outcome_kind mac
                                       : "the guest did not start the command within --timeout",
             "");
         break;
+    case OUTCOME_TOOL_ERROR:
+        if (has_lost_output(facts->agent))
+            say(outcome, "the command ended with status 0, but its output is lost",
+                strerror(-facts->agent->lost_err));
+        break;
     default:
         break;
     }
@@ -126,7 +138,7 @@ static void take_end(const struct agent_result *agent, struct outcome *outcome)
             outcome->kind = OUTCOME_GUEST_DOWN;
         return;
     case AGENT_END_EXIT:
-        outcome->kind = OUTCOME_EXIT;
+        outcome->kind = has_lost_output(agent) ? OUTCOME_TOOL_ERROR : OUTCOME_EXIT;
         break;
     case AGENT_END_SIGNAL:
         outcome->kind = OUTCOME_SIGNAL;
@@ -173,10 +185,12 @@ static void print_line(void *ctx, const char *text)
     log_error("| %s", text);
 }
 
-/* Whether the console may have more about it: not if the agent has said it all. */
+/* Whether the console may have more about it: not if the agent has said it all, nor of what went
+ * wrong on our side. */
 static bool concerns_the_console(const struct verdict_facts *facts, const struct outcome *outcome)
 {
-    return outcome->reason[0] && facts->agent->end != AGENT_END_FAILED;
+    return outcome->reason[0] && facts->agent->end != AGENT_END_FAILED &&
+           outcome->kind != OUTCOME_TOOL_ERROR;
 }
 
 void verdict_tell(const struct verdict_facts *facts, const struct outcome *outcome)

@@ -1024,6 +1024,20 @@ static void a_reader_that_goes_ends_the_writer(void **state)
     expect_end(f, AGENT_END_EXIT, 0);
     expect_output(&f->err, "141\n");
     assert_int_equal(f->failures, 1);
+    assert_int_equal(agent_result(f->agent)->lost_err, 0);
+}
+
+static void output_that_cannot_be_written_is_noted(void **state)
+{
+    struct fixture *f = *state;
+    fd_close(&f->output[1]);
+    f->output[1] = open("/dev/full", O_WRONLY | O_CLOEXEC);
+    assert_true(f->output[1] >= 0);
+
+    run_script(f, "echo lost");
+
+    expect_end(f, AGENT_END_EXIT, 0);
+    assert_int_equal(agent_result(f->agent)->lost_err, -ENOSPC);
 }
 
 static void what_stays_in_the_background_holds_up_no_end(void **state)
@@ -1171,6 +1185,7 @@ int main(void)
         TEST(megabytes_come_back_identical),
         TEST(a_stuck_stdout_holds_up_neither_stderr_nor_signals),
         TEST(a_reader_that_goes_ends_the_writer),
+        TEST(output_that_cannot_be_written_is_noted),
         TEST(what_stays_in_the_background_holds_up_no_end),
         TEST(what_writes_in_the_background_holds_up_no_end),
         TEST(what_was_written_before_the_end_is_not_lost),

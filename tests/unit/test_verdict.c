@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <signal.h>
 #include <string.h>
 
@@ -29,7 +30,11 @@ static struct outcome reach(struct verdict_facts *facts, const struct agent_resu
 
 static const struct agent_result nothing,
     running = { .is_up = true, .has_started = true },
-    exit_7 = { .is_up = true, .has_started = true, .end = AGENT_END_EXIT, .value = 7 };
+    exit_7 = { .is_up = true, .has_started = true, .end = AGENT_END_EXIT, .value = 7 },
+    lost_0 = { .is_up = true, .has_started = true, .end = AGENT_END_EXIT, .lost_err = -ENOSPC },
+    lost_7 = {
+        .is_up = true, .has_started = true, .end = AGENT_END_EXIT, .value = 7, .lost_err = -ENOSPC
+    };
 
 /* How the machine ended, what the agent said, whether its output was written: the outcome. */
 static const struct {
@@ -41,6 +46,8 @@ static const struct {
 } verdicts[] = {
     { OUTCOME_POWEROFF, &exit_7, true, OUTCOME_EXIT, 7 },
     { OUTCOME_GUEST_DOWN, &exit_7, true, OUTCOME_EXIT, 7 },
+    { OUTCOME_POWEROFF, &lost_0, true, OUTCOME_TOOL_ERROR, 125 },
+    { OUTCOME_POWEROFF, &lost_7, true, OUTCOME_EXIT, 7 },
     { OUTCOME_TIMEOUT, &exit_7, true, OUTCOME_EXIT, 7 },
     { OUTCOME_TIMEOUT, &exit_7, false, OUTCOME_TIMEOUT, 124 },
     { OUTCOME_STOPPED, &exit_7, true, OUTCOME_EXIT, 7 },
@@ -80,6 +87,17 @@ static void a_signal_that_killed_the_command_is_its_end(void **state)
     struct outcome outcome = reach(&facts, &killed, OUTCOME_POWEROFF);
     assert_int_equal(outcome_status(&outcome), 137);
     assert_string_equal(outcome.reason, "");
+}
+
+static void a_success_whose_output_was_lost_is_told_so(void **state)
+{
+    struct verdict_facts facts = { .has_ended = true };
+    (void)state;
+
+    assert_string_equal(
+        reach(&facts, &lost_0, OUTCOME_POWEROFF).reason,
+        "the command ended with status 0, but its output is lost: No space left on device");
+    assert_string_equal(reach(&facts, &lost_7, OUTCOME_POWEROFF).reason, "");
 }
 
 static void a_command_beyond_its_time_is_told_so(void **state)
@@ -262,6 +280,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_counts_counts),
         cmocka_unit_test(a_signal_that_killed_the_command_is_its_end),
+        cmocka_unit_test(a_success_whose_output_was_lost_is_told_so),
         cmocka_unit_test(a_command_beyond_its_time_is_told_so),
         cmocka_unit_test(what_the_kernel_cannot_do_is_a_boot_failure),
         cmocka_unit_test(a_command_that_is_not_there_is_told_with_its_words),

@@ -52,7 +52,7 @@ a_command_that_powers_off_is_121() {
     expect_console '^hutch: the guest powered off before the command ended' log
 }
 
-limits[who_goes_away_or_gives_nothing_is_no_problem]=600
+limits[who_goes_away_or_gives_nothing_is_no_problem]=700
 who_goes_away_or_gives_nothing_is_no_problem() {
     cp "$base" "$initrd"
     local statuses=(0)
@@ -74,6 +74,15 @@ who_goes_away_or_gives_nothing_is_no_problem() {
     _expect 9 -- sh -c 'exit 9' < <(yes) >console
     _expect 1 -- sh -c 'cat /proc/version || exit 3; exit 1' </dev/null >/dev/full 2>log
     expect_console "^hutch: the command's output: .*No space left" log
+    _expect 125 -- echo x </dev/null >/dev/full 2>log
+    expect_console '^hutch: the command ended with status 0, but its output is lost: No space left' log
+    exec 4> >(exec sleep 1000)
+    local reader=$!
+    status=0
+    _command --timeout=30s -- yes </dev/null >&4 2>&4 || status=$?
+    exec 4>&-
+    kill "$reader"
+    expect_status 124
 }
 
 limits[what_a_command_leaves_behind_ends_with_it]=300
@@ -84,6 +93,7 @@ what_a_command_leaves_behind_ends_with_it() {
     expect_console '^one'
     _expect 4 -- sh -c 'setsid sh -c "sleep 1000" & echo two; exit 4' </dev/null >console
     expect_console '^two'
+    _expect 5 -- sh -c 'yes & sleep 1; exit 5' </dev/null >console
     [[ $((SECONDS - before)) -lt 200 ]] || fail "that took $((SECONDS - before)) seconds"
 }
 
