@@ -211,36 +211,23 @@ static int reply_created(struct fs_call *call, int fd, const char *name)
     return err;
 }
 
-/* The guest did not know of the file that is there. */
-static int open_existing(struct fs_call *call, int flags)
-{
-    struct fs_inode *inode;
-    struct statx stx;
-    int err = fs_lookup(call->share, call->inode, call->name[0], &inode, &stx);
-
-    if (err)
-        return err;
-    int own_flags = fs_flags_of_handle(call->fuse, flags);
-    int fd = S_ISDIR(inode->type) ? -EISDIR : fs_open_inode(call->share, inode, own_flags);
-    fs_inode_forget(call->share, inode->id, 1);
-    fs_inode_put(call->share, inode);
-    return fd < 0 ? fd : reply_created(call, fd, NULL);
-}
-
+/* A file that is there, which the guest took for missing, is not opened: whether its user may was
+ * not asked, and a link there would lead on. ESTALE has its kernel look again, and do as with any
+ * file. */
 int fs_op_create(struct fs_call *call)
 {
     const struct fuse_create_in *in = call->arg;
-    int flags = fs_open_flags(in->flags);
+    int flags = fs_flags_of_handle(call->fuse, fs_open_flags(in->flags));
     int err = begin_create(call);
 
     if (err)
         return err;
-    int own_flags = fs_flags_of_handle(call->fuse, flags) | O_CREAT | O_EXCL | O_NONBLOCK;
-    int fd = fs_open_at(call->inode, call->name[0], own_flags, in->mode & MODE_BITS);
+    int fd = fs_open_at(call->inode, call->name[0], flags | O_CREAT | O_EXCL | O_NONBLOCK,
+                        in->mode & MODE_BITS);
     fs_act_as_ourselves(call->share);
     if (fd >= 0)
         return reply_created(call, fd, call->name[0]);
-    return fd == -EEXIST && !(in->flags & O_EXCL) ? open_existing(call, flags) : fd;
+    return fd == -EEXIST && !(in->flags & O_EXCL) ? -ESTALE : fd;
 }
 
 int fs_op_tmpfile(struct fs_call *call)

@@ -118,14 +118,20 @@ END
 }
 
 what_the_host_changes_the_guest_sees() {
-    mkdir shared
+    mkdir shared kept && chmod 777 kept
     echo old >shared/edited
     echo old >shared/replaced
     guest <<'END'
+mkdir -p /kept /etc
+echo nobody:x:65534:65534::/:/bin/sh >/etc/passwd
 mount -t virtiofs shared /mnt
+mount -t virtiofs kept /kept
 cd /mnt
 cat edited replaced
+[ -e /kept/secret ] || [ -e /kept/link ] || echo "missing: for long"
 echo "ready" && read -r _ </dev/hvc0
+su nobody -c 'cat 0<>/kept/secret' 2>&1
+echo appended >>/kept/link || echo "not through the link"
 sleep 1.2
 echo "edited: $(cat edited)"
 echo "replaced: $(cat replaced)"
@@ -141,8 +147,10 @@ END
     mkfifo keys
     exec 3<>keys
     start -v shared --hide=shared/.docker/config.json --serial=file:serial --console=tty \
-        -a console=ttyS0 <keys
+        -v kept:kept:rw,cache=always -a console=ttyS0 <keys
     wait_for '^ready' 60 serial
+    (umask 077 && echo "for root alone" >kept/secret)
+    ln -s target kept/link
     mkdir shared/.docker
     echo secret >shared/.docker/config.json
     echo other >shared/.docker/daemon.json
@@ -163,6 +171,10 @@ END
     expect_console 'config.json.: No such file' serial
     expect_console '^not made' serial
     expect_console '^moved: daemon.json' serial
+    expect_console '^missing: for long' serial
+    expect_console 'secret: Permission denied' serial
+    [[ $(<kept/secret) == 'for root alone' && $(<kept/target) == appended ]] ||
+        fail "what was there was not opened as it should be"
     [[ $(<shared/.docker/config.json) == secret ]] || fail "what was hidden is gone"
 }
 
