@@ -213,9 +213,13 @@ int fs_op_statfs(struct fs_call *call)
     return 0;
 }
 
+/* Of the folder, or of what is mounted in it: that is a file system of its own to the guest. */
 int fs_op_syncfs(struct fs_call *call)
 {
-    if (!call->share->read_only && syncfs(call->share->folder_fd))
-        return -errno;
-    return 0;
+    if (call->share->read_only)
+        return 0;
+    AUTO_CLOSE int fd = fs_open_inode(call->share, call->inode, O_RDONLY | O_DIRECTORY);
+    if (fd < 0)
+        return fd;
+    return syncfs(fd) ? -errno : 0;
 }

@@ -80,17 +80,18 @@ static bool close_can_fail(int fd)
 
 static int open_folders(struct fs_share *share, const char *path)
 {
-    share->folder_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (share->folder_fd < 0)
-        return -errno;
+    AUTO_CLOSE int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0)
+        return log_errno(-errno, "folder '%s'", path);
+    if (fs_is_kernels(folder)) {
+        log_error("folder '%s': a file system of the kernel's, which is not shared", path);
+        return -EINVAL;
+    }
+    share->flush_has_value = close_can_fail(folder);
     share->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (share->proc_fd < 0)
-        return -errno;
-    int root = fs_open_again(share, share->folder_fd);
-    if (root < 0)
-        return root;
-    share->flush_has_value = close_can_fail(root);
-    return fs_inodes_init(share, root);
+    int root = share->proc_fd < 0 ? -errno : fs_open_again(share, folder);
+    int err = root < 0 ? root : fs_inodes_init(share, root);
+    return err ? log_errno(err, "folder '%s'", path) : 0;
 }
 
 int fs_share_open(const struct fs_share_params *params, struct fs_share **ret)
@@ -101,7 +102,7 @@ int fs_share_open(const struct fs_share_params *params, struct fs_share **ret)
     if (!share)
         return log_errno(-ENOMEM, "folder '%s'", params->path);
     pthread_mutex_init(&share->lock, NULL);
-    share->folder_fd = share->proc_fd = -1;
+    share->proc_fd = -1;
     share->read_only = params->read_only;
     share->cache = params->cache;
     share->applies_ids = geteuid() == 0;
@@ -109,14 +110,7 @@ int fs_share_open(const struct fs_share_params *params, struct fs_share **ret)
     if (share->applies_ids)
         (void)syscall(SYS_capget, &header, share->caps);
     int err = fs_hidden_init(&share->hidden, params->hidden);
-    if (!err)
-        err = open_folders(share, params->path);
-    if (err) {
-        (void)log_errno(err, "folder '%s'", params->path);
-    } else if (fs_is_kernels(share->folder_fd)) {
-        log_error("folder '%s': a file system of the kernel's, which is not shared", params->path);
-        err = -EINVAL;
-    }
+    err = err ? log_errno(err, "folder '%s'", params->path) : open_folders(share, params->path);
     if (err) {
         fs_share_destroy(share);
         return err;
@@ -134,7 +128,6 @@ void fs_share_destroy(struct fs_share *share)
     fs_table_fini(&share->handles);
     fs_hidden_fini(&share->hidden);
     fd_close(&share->proc_fd);
-    fd_close(&share->folder_fd);
     pthread_mutex_destroy(&share->lock);
     free(share);
 }

@@ -99,7 +99,6 @@ struct fs_share {
     struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3]; /* what we may, if applies_ids */
     bool flush_has_value; /* a close on this file system can fail */
     int proc_fd;          /* /proc/self/fd, to open in earnest what is O_PATH */
-    int folder_fd;        /* the root, for syncfs() */
     struct fs_hidden hidden;
     pthread_mutex_t lock; /* of what follows */
     struct fs_table inodes, handles;

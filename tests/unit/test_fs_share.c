@@ -26,11 +26,16 @@ static void a_file_system_of_the_kernels_is_not_shared(void **state)
     assert_null(share);
 }
 
-/* Mounts /proc in the folder, in a namespace of our own. */
+/* Makes a folder in ours to mount something on, in a namespace of our own. */
+static bool make_place(const char *name)
+{
+    return mkdir(rig_path(name), 0755) == 0 && unshare(CLONE_NEWNS) == 0 &&
+           mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+}
+
 static bool mount_proc(void)
 {
-    return mkdir(rig_path("root/proc"), 0755) == 0 && unshare(CLONE_NEWNS) == 0 &&
-           mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+    return make_place("root/proc") &&
            mount("/proc", rig_path("root/proc"), NULL, MS_BIND, NULL) == 0;
 }
 
@@ -57,6 +62,45 @@ static void a_file_system_of_the_kernels_in_the_folder_is_empty(void **state)
     assert_int_equal(rig_rename(rig, 1, "folder", proc, "folder", 0), -EACCES);
     rig_stop(rig);
     assert_int_equal(umount2(rig_path("root/proc"), MNT_DETACH), 0);
+}
+
+static dev_t synced; /* the file system that was synced last */
+
+/* In the place of the C library's: to see which one it is takes a file system that tells. */
+int syncfs(int fd)
+{
+    struct stat st;
+
+    assert_int_equal(fstat(fd, &st), 0);
+    synced = st.st_dev;
+    return 0;
+}
+
+static void a_guest_syncs_the_file_system_that_it_means(void **state)
+{
+    (void)state;
+    const struct fs_share_params readonly = { .read_only = true };
+    const uint64_t padding = 0;
+    struct stat root, inner;
+
+    if (!make_place("root/inner") || mount("none", rig_path("root/inner"), "tmpfs", 0, NULL))
+        skip_because("only root mounts");
+    assert_int_equal(stat(rig_path("root"), &root), 0);
+    assert_int_equal(stat(rig_path("root/inner"), &inner), 0);
+    struct rig *rig = rig_start(&writable);
+    uint64_t node = rig_find(rig, 1, "inner");
+
+    assert_int_equal(rig_send(rig, FUSE_SYNCFS, 1, &padding, sizeof(padding), NULL, 0), 0);
+    assert_int_equal(synced, root.st_dev);
+    assert_int_equal(rig_send(rig, FUSE_SYNCFS, node, &padding, sizeof(padding), NULL, 0), 0);
+    assert_int_equal(synced, inner.st_dev);
+    rig_stop(rig);
+    synced = 0;
+    rig = rig_start(&readonly);
+    assert_int_equal(rig_send(rig, FUSE_SYNCFS, 1, &padding, sizeof(padding), NULL, 0), 0);
+    assert_int_equal(synced, 0);
+    rig_stop(rig);
+    assert_int_equal(umount2(rig_path("root/inner"), MNT_DETACH), 0);
 }
 
 static void root_creates_for_a_user_where_one_of_his_groups_may(void **state)
@@ -152,6 +196,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         FS_TEST(a_file_system_of_the_kernels_is_not_shared),
         FS_TEST(a_file_system_of_the_kernels_in_the_folder_is_empty),
+        FS_TEST(a_guest_syncs_the_file_system_that_it_means),
         FS_TEST(root_creates_for_a_user_where_one_of_his_groups_may),
         FS_TEST(folders_are_read_on_however_many_are_open),
         FS_TEST(content_of_links_may_be_kept_unless_nothing_is),
