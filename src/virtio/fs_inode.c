@@ -19,6 +19,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fs_tree.h"
@@ -391,19 +392,35 @@ static bool stamps_are_equal(const struct fs_stamp *a, const struct fs_stamp *b)
            a->ctime_sec == b->ctime_sec && a->ctime_nsec == b->ctime_nsec && a->size == b->size;
 }
 
-bool fs_inode_is_unchanged(struct fs_share *share, struct fs_inode *inode, const struct stat *st)
+static struct fs_stamp stamp_of(const struct stat *st)
 {
-    const struct fs_stamp now = {
+    return (struct fs_stamp){
         .mtime_sec = st->st_mtim.tv_sec,
         .mtime_nsec = (uint32_t)st->st_mtim.tv_nsec,
         .ctime_sec = st->st_ctim.tv_sec,
         .ctime_nsec = (uint32_t)st->st_ctim.tv_nsec,
         .size = (uint64_t)st->st_size,
     };
+}
+
+static bool is_later(const struct timespec *a, const struct timespec *b)
+{
+    return a->tv_sec != b->tv_sec ? a->tv_sec > b->tv_sec : a->tv_nsec > b->tv_nsec;
+}
+
+/* The clock that files get their times from moves a few hundred times in a second, and what is
+ * changed twice in between keeps its time (Linux before 6.13). So a stamp counts only if that
+ * clock, looked at before the file, had moved on since the change. */
+bool fs_inode_is_unchanged(struct fs_share *share, struct fs_inode *inode, int fd)
+{
+    struct timespec clock;
+    struct stat st;
+    bool is_known = !clock_gettime(CLOCK_REALTIME_COARSE, &clock) && !fstat(fd, &st);
+    const struct fs_stamp now = is_known ? stamp_of(&st) : (struct fs_stamp){ 0 };
 
     pthread_mutex_lock(&share->lock);
-    bool is_unchanged = inode->has_stamp && stamps_are_equal(&inode->stamp, &now);
-    inode->has_stamp = true;
+    bool is_unchanged = is_known && inode->has_stamp && stamps_are_equal(&inode->stamp, &now);
+    inode->has_stamp = is_known && is_later(&clock, &st.st_ctim);
     inode->stamp = now;
     pthread_mutex_unlock(&share->lock);
     return is_unchanged;

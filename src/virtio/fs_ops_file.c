@@ -48,16 +48,12 @@ static bool can_be_read(int fd)
 
 int fs_reply_open(struct fs_call *call, struct fs_inode *inode, int fd)
 {
-    AUTO_CLOSE int own = fd;
-    struct stat st;
-    uint64_t id;
-
-    if (fstat(own, &st))
-        return -errno;
-    bool is_unchanged = fs_inode_is_unchanged(call->share, inode, &st);
+    bool is_unchanged = fs_inode_is_unchanged(call->share, inode, fd);
     bool is_direct =
-        call->share->cache == FS_CACHE_NONE || (fs_has_writeback(call->fuse) && !can_be_read(own));
-    int err = fs_handle_add(call->share, take_fd(&own), false, &id);
+        call->share->cache == FS_CACHE_NONE || (fs_has_writeback(call->fuse) && !can_be_read(fd));
+    uint64_t id;
+    int err = fs_handle_add(call->share, fd, false, &id);
+
     if (err)
         return err;
     struct fuse_open_out *out = fs_reply_add(call, sizeof(*out));

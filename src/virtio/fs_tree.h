@@ -43,8 +43,8 @@ struct fs_inode {
     /* Where it was last found, to be opened again; NULL if that is not known. */
     struct fs_inode *parent;
     char *name;
-    unsigned children; /* whose parent it is; it stays, and stays open, for them */
-    bool has_stamp;
+    unsigned children;     /* whose parent it is; it stays, and stays open, for them */
+    bool has_stamp;        /* that would be another one by now if the content were */
     struct fs_stamp stamp; /* when it was last opened */
     struct fs_inode *next; /* in the same bucket */
 };
@@ -184,8 +184,8 @@ void fs_inode_revive(struct fs_share *share, const struct fs_inode *folder, cons
 void fs_inode_forget(struct fs_share *share, uint64_t id, uint64_t count);
 /* It stays until fs_forget_all(). */
 void fs_inode_pin(struct fs_share *share, struct fs_inode *inode);
-/* Whether the content is still the one of the last time this was asked. */
-bool fs_inode_is_unchanged(struct fs_share *share, struct fs_inode *inode, const struct stat *st);
+/* Whether the content, which @fd has open, is surely the one of the last time this was asked. */
+bool fs_inode_is_unchanged(struct fs_share *share, struct fs_inode *inode, int fd);
 
 /* With the share's lock held: makes room for one more descriptor. Returns 0 or -ENFILE. */
 int fs_make_room(struct fs_share *share);

@@ -12,6 +12,7 @@
 #include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <sys/xattr.h>
+#include <time.h>
 
 #include "fs_harness.h"
 #include "openat2.h"
@@ -363,10 +364,25 @@ static void a_file_without_a_name_gets_one(void **state)
     rig_stop(rig);
 }
 
+/* Until a change of the file has another time than its last one. */
+static void wait_for_the_clock_of(const char *name)
+{
+    struct timespec now;
+    struct stat st;
+
+    assert_int_equal(stat(rig_path(name), &st), 0);
+    do {
+        (void)usleep(1000);
+        assert_int_equal(clock_gettime(CLOCK_REALTIME_COARSE, &now), 0);
+    } while (now.tv_sec < st.st_ctim.tv_sec ||
+             (now.tv_sec == st.st_ctim.tv_sec && now.tv_nsec <= st.st_ctim.tv_nsec));
+}
+
 static void the_cache_is_kept_only_while_a_file_is_unchanged(void **state)
 {
     (void)state;
     rig_write_file("root/file", "one");
+    wait_for_the_clock_of("root/file");
     struct rig *rig = rig_start(&writable);
     uint64_t node = rig_find(rig, 1, "file"), handle = 0;
     const struct fuse_open_out *out = rig_reply(rig);
@@ -378,6 +394,27 @@ static void the_cache_is_kept_only_while_a_file_is_unchanged(void **state)
     rig_write_file("root/file", "three");
     assert_int_equal(rig_open(rig, node, O_RDONLY, &handle), 0);
     assert_int_equal(out->open_flags & FOPEN_KEEP_CACHE, 0);
+    rig_stop(rig);
+}
+
+static void a_change_that_left_no_trace_is_seen(void **state)
+{
+    (void)state;
+    rig_write_file("root/file", "0");
+    struct rig *rig = rig_start(&writable);
+    uint64_t node = rig_find(rig, 1, "file"), handle = 0;
+    const struct fuse_open_out *out = rig_reply(rig);
+    int fd = open(rig_path("root/file"), O_WRONLY | O_CLOEXEC);
+
+    assert_true(fd >= 0);
+    for (int i = 0; i < 300; i++) { /* many of them within a tick of the clock */
+        assert_int_equal(rig_open(rig, node, O_RDONLY, &handle), 0);
+        assert_int_equal(out->open_flags & FOPEN_KEEP_CACHE, 0);
+        assert_int_equal(pwrite(fd, i % 2 ? "0" : "1", 1, 0), 1);
+        struct fuse_release_in release = { .fh = handle };
+        assert_int_equal(rig_send(rig, FUSE_RELEASE, node, &release, sizeof(release), NULL, 0), 0);
+    }
+    (void)close(fd);
     rig_stop(rig);
 }
 
@@ -837,6 +874,7 @@ int main(void)
         FS_TEST(holes_are_made_found_and_copied),
         FS_TEST(a_file_without_a_name_gets_one),
         FS_TEST(the_cache_is_kept_only_while_a_file_is_unchanged),
+        FS_TEST(a_change_that_left_no_trace_is_seen),
         FS_TEST(cache_modes_say_how_long_names_hold),
         FS_TEST(names_that_lead_out_are_refused),
         FS_TEST(a_readonly_folder_stays_as_it_is),
