@@ -11,6 +11,7 @@
 static void drop_handle(struct fs_share *share, struct fs_handle *handle)
 {
     fs_table_remove(&share->handles, handle->id);
+    fs_inode_end_open(share, handle->inode);
     share->fd_count--;
     fd_close(&handle->fd);
     share->rest_count -= handle->rest != NULL;
@@ -25,19 +26,23 @@ static int add_handle(struct fs_share *share, struct fs_handle *handle)
     int err = fs_make_room(share);
     if (!err)
         err = fs_table_add(&share->handles, handle, &handle->id);
-    if (!err)
-        share->fd_count++;
-    return err;
+    if (err)
+        return err;
+    share->fd_count++;
+    handle->inode->opens++;
+    return 0;
 }
 
-int fs_handle_add(struct fs_share *share, int fd, bool is_folder, uint64_t *ret)
+int fs_handle_add(struct fs_share *share, struct fs_inode *inode, int fd, uint64_t *ret)
 {
     AUTO_CLOSE int own = fd;
     struct fs_handle *handle = malloc(sizeof(*handle));
 
     if (!handle)
         return -ENOMEM;
-    *handle = (struct fs_handle){ .fd = fd, .is_folder = is_folder, .is_open = true };
+    *handle = (struct fs_handle){
+        .inode = inode, .fd = fd, .is_folder = S_ISDIR(inode->type), .is_open = true
+    };
     pthread_mutex_init(&handle->position_lock, NULL);
     pthread_mutex_lock(&share->lock);
     int err = add_handle(share, handle);
@@ -98,6 +103,17 @@ int fs_handle_close(struct fs_share *share, uint64_t id, bool is_folder)
         close_handle(share, handle);
     pthread_mutex_unlock(&share->lock);
     return handle ? 0 : -EBADF;
+}
+
+int fs_handle_open_again(const struct fs_share *share, const struct fs_inode *inode)
+{
+    for (uint32_t i = 0; inode->opens > 0 && i < share->handles.size; i++) {
+        const struct fs_handle *handle = share->handles.slots[i];
+
+        if (handle && handle->inode == inode)
+            return fs_open_again(share, handle->fd);
+    }
+    return -ESTALE;
 }
 
 /* Whether there may be one more, which is counted then. */

@@ -10,11 +10,12 @@
  * (what was looked up is what is used) and right (its number cannot become another file's). Beyond
  * the limit, one that nobody uses is closed, after a look that its name still leads to it, and
  * opened again by that name when it is needed: it must be the same file then, to the time of its
- * birth. Before the guest moves or removes a name, what is there is opened (fs_inode_revive()), and
- * stays so until it is looked up under another name. If the host moves a file that is closed, the
- * guest's kernel gets ESTALE, and looks the name up anew. (File handles would know better, and need
- * CAP_DAC_READ_SEARCH.) Folders in which the guest knows something stay open, so opening again
- * takes one step; if there are too many of those, the guest gets ENFILE. */
+ * birth. What the guest has open is there also without its name. Before the guest moves or removes
+ * a name, what is there is opened (fs_inode_revive()), and stays so until it is looked up under
+ * another name. If the host moves a file that is closed, the guest's kernel gets ESTALE, and looks
+ * the name up anew. (File handles would know better, and need CAP_DAC_READ_SEARCH.) Folders in
+ * which the guest knows something stay open, so opening again takes one step; if there are too many
+ * of those, the guest gets ENFILE. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -108,8 +109,8 @@ static void drop_inode(struct fs_share *share, struct fs_inode *inode)
 /* Also the folders above that were there for nothing else. */
 static void drop_if_unused(struct fs_share *share, struct fs_inode *inode)
 {
-    while (inode && inode->uses == 0 && inode->lookups == 0 && inode->children == 0 &&
-           !inode->is_pinned && inode->id != FS_ROOT_ID) {
+    while (inode && inode->uses == 0 && inode->opens == 0 && inode->lookups == 0 &&
+           inode->children == 0 && !inode->is_pinned && inode->id != FS_ROOT_ID) {
         struct fs_inode *parent = inode->parent;
 
         drop_inode(share, inode);
@@ -203,13 +204,16 @@ int fs_make_room(struct fs_share *share)
     return 0;
 }
 
-/* For one that is in use from now on. */
+/* For one that is in use from now on. What the guest has open is there though nothing leads to it
+ * any more. */
 static int reopen(struct fs_share *share, struct fs_inode *inode)
 {
     if (inode->fd >= 0)
         return 0;
     int err = fs_make_room(share);
     int fd = err ? err : open_by_name(inode);
+    if (fd == -ESTALE)
+        fd = fs_handle_open_again(share, inode);
     if (fd < 0)
         return fd;
     inode->fd = fd;
@@ -269,6 +273,12 @@ void fs_inode_put(struct fs_share *share, struct fs_inode *inode)
     inode->uses--;
     drop_if_unused(share, inode);
     pthread_mutex_unlock(&share->lock);
+}
+
+void fs_inode_end_open(struct fs_share *share, struct fs_inode *inode)
+{
+    inode->opens--;
+    drop_if_unused(share, inode);
 }
 
 /* The inode that @fd is of, open; *@fd is taken if it is needed. With the lock held. */

@@ -52,7 +52,7 @@ int fs_reply_open(struct fs_call *call, struct fs_inode *inode, int fd)
     bool is_direct =
         call->share->cache == FS_CACHE_NONE || (fs_has_writeback(call->fuse) && !can_be_read(fd));
     uint64_t id;
-    int err = fs_handle_add(call->share, fd, false, &id);
+    int err = fs_handle_add(call->share, inode, fd, &id);
 
     if (err)
         return err;

@@ -35,7 +35,7 @@ int fs_op_opendir(struct fs_call *call)
 
     uint64_t id;
     int fd = fs_open_inode(call->share, call->inode, O_RDONLY | O_DIRECTORY);
-    int err = fd < 0 ? fd : fs_handle_add(call->share, fd, true, &id);
+    int err = fd < 0 ? fd : fs_handle_add(call->share, call->inode, fd, &id);
 
     if (err)
         return err;

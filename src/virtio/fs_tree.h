@@ -39,6 +39,7 @@ struct fs_inode {
     /* Under the share's lock: */
     uint64_t lookups; /* how often the guest was told of it, less what it forgot */
     unsigned uses;
+    unsigned opens; /* handles that are of it */
     bool is_pinned; /* stays until the guest forgets everything */
     /* Where it was last found, to be opened again; NULL if that is not known. */
     struct fs_inode *parent;
@@ -52,6 +53,7 @@ struct fs_inode {
 /* What the guest has open. */
 struct fs_handle {
     uint64_t id;
+    struct fs_inode *inode; /* whose it is, which stays that long */
     int fd;
     bool is_folder;
     /* Of a folder, for whoever reads it on: */
@@ -169,6 +171,8 @@ void fs_inodes_forget(struct fs_share *share);
 int fs_inode_get(struct fs_share *share, uint64_t id, struct fs_inode **ret);
 /* NULL is fine. */
 void fs_inode_put(struct fs_share *share, struct fs_inode *inode);
+/* With the share's lock held: one of its handles is gone. */
+void fs_inode_end_open(struct fs_share *share, struct fs_inode *inode);
 /* Finds the inode that @stx is of, if it is open, and counts a lookup of the guest's. */
 bool fs_inode_find(struct fs_share *share, const struct statx *stx, struct fs_inode *parent,
                    const char *name, struct fs_inode **ret);
@@ -192,8 +196,9 @@ int fs_make_room(struct fs_share *share);
 
 /* --- fs_handle.c --- */
 
-/* Takes over @fd in any case. Returns 0, or -ENFILE if the guest has too much open. */
-int fs_handle_add(struct fs_share *share, int fd, bool is_folder, uint64_t *ret);
+/* Takes over @fd, which is of @inode, in any case. Returns 0, or -ENFILE if the guest has too much
+ * open. */
+int fs_handle_add(struct fs_share *share, struct fs_inode *inode, int fd, uint64_t *ret);
 /* Returns 0, or -EBADF if there is none of this kind. */
 int fs_handle_get(struct fs_share *share, uint64_t id, bool is_folder, struct fs_handle **ret);
 void fs_handle_put(struct fs_share *share, struct fs_handle *handle);
@@ -203,6 +208,9 @@ int fs_handle_close(struct fs_share *share, uint64_t id, bool is_folder);
  * @position; a @len of 0 is nothing. Beyond FS_RESTS_MAX, or without memory, it is read again. */
 void fs_handle_keep_rest(struct fs_share *share, struct fs_handle *handle, const void *rest,
                          size_t len, int64_t position);
+/* With the share's lock held: O_PATH of what the guest has open of @inode. Returns a descriptor, or
+ * -ESTALE if that is nothing, or -errno. */
+int fs_handle_open_again(const struct fs_share *share, const struct fs_inode *inode);
 /* With the share's lock held: closes them all. */
 void fs_handles_close(struct fs_share *share);
 

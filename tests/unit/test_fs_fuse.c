@@ -821,6 +821,33 @@ static void another_file_of_a_closed_ones_name_is_not_taken_for_it(void **state)
     rig_stop(rig);
 }
 
+static void what_is_open_stays_though_the_host_puts_another_in_its_place(void **state)
+{
+    (void)state;
+    uint64_t nodes[MANY], handle = 0;
+    struct rig *rig = start_with_many(nodes);
+
+    assert_int_equal(rig_open(rig, nodes[0], O_RDWR, &handle), 0);
+    for (int i = 1; i < MANY; i++)
+        assert_int_equal(get_attr(rig, nodes[i]), 0);
+    rig_write_file("root/new", "new");
+    assert_int_equal(rename(rig_path("root/new"), rig_path("root/file-0")), 0);
+    assert_int_equal(get_attr(rig, nodes[0]), 0);
+    assert_int_equal(((const struct fuse_attr_out *)rig_reply(rig))->attr.nlink, 0);
+    assert_int_equal(rig_write(rig, nodes[0], handle, 0, "R", 1), 1);
+    assert_int_equal(rig_read(rig, nodes[0], handle, 0, 100), 11);
+    assert_memory_equal(rig_reply(rig), "Root/file-0", 11);
+    assert_true(rig_find(rig, 1, "file-0") != nodes[0]);
+    struct fuse_forget_in forget = { .nlookup = 1 };
+    assert_int_equal(rig_send(rig, FUSE_FORGET, nodes[0], &forget, sizeof(forget), NULL, 0), 0);
+    assert_int_equal(get_attr(rig, nodes[0]), -ESTALE);
+    size_t count = rig->fuse.share->inode_count;
+    struct fuse_release_in release = { .fh = handle };
+    assert_int_equal(rig_send(rig, FUSE_RELEASE, 0, &release, sizeof(release), NULL, 0), 0);
+    assert_int_equal(rig->fuse.share->inode_count, count - 1);
+    rig_stop(rig);
+}
+
 static void folders_that_were_each_others_parents_are_forgotten(void **state)
 {
     (void)state;
@@ -887,6 +914,7 @@ int main(void)
         FS_TEST(the_guest_may_know_more_files_than_are_open),
         FS_TEST(a_closed_file_that_the_guest_moves_or_removes_is_found),
         FS_TEST(another_file_of_a_closed_ones_name_is_not_taken_for_it),
+        FS_TEST(what_is_open_stays_though_the_host_puts_another_in_its_place),
         FS_TEST(folders_that_were_each_others_parents_are_forgotten),
         FS_TEST(folders_that_are_known_stay_open_up_to_the_limit),
     };
