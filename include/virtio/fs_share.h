@@ -2,7 +2,7 @@
 /* What stands behind a virtio-fs device: a folder of the host.
  *
  * Whatever the guest asks for and whoever on the host renames things meanwhile, nothing outside of
- * the folder can be reached: see fs_share.c. A share outlives its devices: who opened it destroys
+ * the folder can be reached: see fs_host.c. A share outlives its devices: who opened it destroys
  * it, and until then lends it to one device after the other. */
 #pragma once
 

@@ -21,12 +21,11 @@ static void keep_reach(const struct fs_share *share)
 {
     struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
     struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3];
-    const uint32_t reach = 1U << CAP_DAC_OVERRIDE | 1U << CAP_DAC_READ_SEARCH;
     const uint32_t files = 1U << CAP_CHOWN | 1U << CAP_FOWNER | 1U << CAP_FSETID |
                            1U << CAP_LINUX_IMMUTABLE | 1U << CAP_MKNOD;
 
     memcpy(caps, share->caps, sizeof(caps));
-    caps[0].effective &= ~files | reach;
+    caps[0].effective &= ~files;
     caps[1].effective &= ~(uint32_t)CAP_TO_MASK(CAP_MAC_OVERRIDE);
     (void)syscall(SYS_capset, &header, caps); /* without, what the host lets the user do is done */
 }
