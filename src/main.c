@@ -33,6 +33,8 @@ int main(int argc, char **argv)
     set_log_level();
     /* Who ignores it while starting us would make us ask in vain how our helpers ended. */
     (void)signal(SIGCHLD, SIG_DFL);
+    /* A file at its size limit, be it in memory only, is a failure of a write and not our end. */
+    (void)signal(SIGXFSZ, SIG_IGN);
     if (argc < 2) {
         usage_print_overview(stderr);
         return STATUS_TOOL_ERROR;
