@@ -31,6 +31,7 @@ enum {
     TERMINAL_KEEPS = 65536, /* at most, of output that nobody has read */
     CREDIT_STEP = 65536,    /* less is not worth a message */
     READS_MAX = 16,         /* of the port, before others have their turn */
+    LAST_READS_MAX = 256,   /* of the kernel's log, which others may fill for ever */
     GONE_PAUSE_MS = 10,     /* between looks at a port that nobody has open on the host */
     SIGCHLD_NUMBER = 17,
     SIGPIPE_NUMBER = 13,
@@ -314,6 +315,20 @@ static void send_ends(struct agent *agent)
     }
 }
 
+/* --- the kernel's log --- */
+
+/* Left out if there is no room: see machine/agent_protocol.h. */
+static void send_event(void *ctx, enum agent_event event, const char *text, size_t len)
+{
+    struct agent *agent = ctx;
+    const uint32_t kind = event;
+
+    if (len > AGENT_TEXT_MAX)
+        len = AGENT_TEXT_MAX;
+    if (out_room(agent) >= OUT_RESERVE / 2) /* the other half is for the rest of the messages */
+        send_parts(agent, AGENT_EVENT, 0, &kind, sizeof(kind), text, len);
+}
+
 /* --- the command --- */
 
 static void set_clock(const struct agent *agent, const uint8_t *data)
@@ -384,6 +399,9 @@ static void send_ended(struct agent *agent)
         return;
     if (agent->is_init)
         (void)SYS(sync, 0);
+    /* A fault of the kernel's that the command caused counts, though we had no CPU until now. */
+    for (int i = 0; i < LAST_READS_MAX && kernel_log_read(agent->log, send_event, agent); i++)
+        ;
     send(agent, AGENT_ENDED, &ended, sizeof(ended));
     agent->phase = PHASE_ENDED;
 }
@@ -507,20 +525,6 @@ static void read_port(struct agent *agent)
     }
 }
 
-/* --- the kernel's log --- */
-
-/* Left out if there is no room: see machine/agent_protocol.h. */
-static void send_event(void *ctx, enum agent_event event, const char *text, size_t len)
-{
-    struct agent *agent = ctx;
-    const uint32_t kind = event;
-
-    if (len > AGENT_TEXT_MAX)
-        len = AGENT_TEXT_MAX;
-    if (out_room(agent) >= FRAME_MAX)
-        send_parts(agent, AGENT_EVENT, 0, &kind, sizeof(kind), text, len);
-}
-
 /* --- the loop --- */
 
 static int16_t wants_input_room(const struct agent *agent)
@@ -553,7 +557,7 @@ static void turn(struct agent *agent)
     if (polled[1].revents)
         reap(agent);
     if (polled[2].revents)
-        kernel_log_read(agent->log, send_event, agent);
+        (void)kernel_log_read(agent->log, send_event, agent);
     if (polled[0].revents & (SYS_POLLIN | (agent->is_init ? 0 : SYS_POLLHUP)))
         read_port(agent);
     if (agent->phase == PHASE_RUNNING) {

@@ -23,8 +23,9 @@ _Noreturn void machine_power_off(void);
 /* --- kernel_log.c --- */
 
 /* Takes what there is of the kernel's log, up to some lines, and calls @tell for each that tells of
- * something the host wants to know: with the kernel's words, @len bytes without a NUL. */
-void kernel_log_read(int fd,
+ * something the host wants to know: with the kernel's words, @len bytes without a NUL. Returns
+ * whether there may be more. */
+bool kernel_log_read(int fd,
                      void (*tell)(void *ctx, enum agent_event event, const char *text, size_t len),
                      void *ctx);
 

@@ -36,7 +36,7 @@ static size_t text_of(const char *record, size_t len, const char **ret)
     return end - at;
 }
 
-void kernel_log_read(int fd,
+bool kernel_log_read(int fd,
                      void (*tell)(void *ctx, enum agent_event event, const char *text, size_t len),
                      void *ctx)
 {
@@ -47,11 +47,12 @@ void kernel_log_read(int fd,
         long got = SYS(read, fd, record, sizeof(record));
 
         if (got <= 0 && got != -EPIPE) /* EPIPE: it was too fast for us */
-            return;
+            return false;
         size_t len = got > 0 ? text_of(record, (size_t)got, &text) : 0;
         if (text_contains(text, len, "ut of memory: Killed process"))
             tell(ctx, AGENT_EVENT_OOM, text, len);
         else if (tells_of_fault(text, len))
             tell(ctx, AGENT_EVENT_OOPS, text, len);
     }
+    return true;
 }
