@@ -32,25 +32,32 @@ void log_set_level(enum log_level level)
     atomic_store(&shown_level, (int)level);
 }
 
-/* How many bytes show @c: what would break the line or command the terminal (names of files may
- * hold it) is written as \\n or \\033. */
-static size_t shown_len(unsigned char c)
+/* Whether UTF-8 for U+0080 to U+009F begins at @at, which some terminals obey. */
+static bool is_c1(const char *at)
 {
-    bool is_control = c < ' ' || c == 0x7f;
+    return at[0] == '\xc2' && ((unsigned char)at[1] & 0xe0) == 0x80;
+}
+
+/* How many bytes show the one at @at in @text: what would break the line or command the terminal
+ * (names of files may hold it) is written as \\n or \\033. */
+static size_t shown_len(const char *text, const char *at)
+{
+    unsigned char c = (unsigned char)*at;
+    bool is_control = c < ' ' || c == 0x7f || is_c1(at) || (at > text && is_c1(at - 1));
 
     return !is_control ? 1 : c == '\n' ? 2 : 4;
 }
 
-static size_t add_shown(char *line, size_t len, unsigned char c)
+static size_t add_shown(char *line, size_t len, const char *text, const char *at)
 {
-    size_t need = shown_len(c);
+    size_t need = shown_len(text, at);
 
     if (need == 1)
-        line[len] = (char)c;
+        line[len] = *at;
     else if (need == 2)
         memcpy(line + len, "\\n", need);
     else
-        (void)snprintf(line + len, need + 1, "\\%03o", c);
+        (void)snprintf(line + len, need + 1, "\\%03o", (unsigned)(unsigned char)*at);
     return len + need;
 }
 
@@ -60,7 +67,7 @@ static const char *find_tail(const char *text, size_t room)
     const char *at = text + strlen(text);
 
     for (size_t used = 0; at > text; at--) {
-        used += shown_len((unsigned char)at[-1]);
+        used += shown_len(text, at - 1);
         if (used > room)
             break;
     }
@@ -71,20 +78,20 @@ static const char *find_tail(const char *text, size_t room)
  * names the thing at its beginning and the cause at its end. @line has a byte more for a NUL. */
 static size_t add_text(char *line, size_t len, size_t room, const char *text)
 {
-    const char *end = text + strlen(text), *tail = find_tail(text, room);
+    const char *at = text, *end = text + strlen(text), *tail = find_tail(text, room);
 
     if (tail > text) {
         size_t head_room = (room - strlen(CUT)) / 2, used = 0;
 
         tail = find_tail(text, room - strlen(CUT) - head_room);
-        for (; (used += shown_len((unsigned char)*text)) <= head_room; text++)
-            len = add_shown(line, len, (unsigned char)*text);
+        for (; (used += shown_len(text, at)) <= head_room; at++)
+            len = add_shown(line, len, text, at);
         memcpy(line + len, CUT, strlen(CUT));
         len += strlen(CUT);
-        text = tail;
+        at = tail;
     }
-    for (; text < end; text++)
-        len = add_shown(line, len, (unsigned char)*text);
+    for (; at < end; at++)
+        len = add_shown(line, len, text, at);
     return len;
 }
 

@@ -59,6 +59,10 @@ static void a_message_is_one_line(void **state)
     log_error("disk '%s': %d bytes", "a\nb\033c", 7);
 
     assert_string_equal(log_capture_read(*state), "hutch: disk 'a\\nb\\033c': 7 bytes\n");
+    log_error("disk '%s'", "U+009B \xc2\x9bm, an e with an accent \xc3\xa9, the sign \xc2\xa7");
+    assert_non_null(
+        strstr(log_capture_read(*state),
+               "U+009B \\302\\233m, an e with an accent \xc3\xa9, the sign \xc2\xa7'\n"));
 }
 
 static void what_is_above_the_level_is_not_said(void **state)
