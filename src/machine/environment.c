@@ -146,6 +146,23 @@ void environment_set(struct environment *environment, const char *name, const ch
     environment_put(environment, variable);
 }
 
+void environment_drop(struct environment *environment, const char *name)
+{
+    AUTO_FREE char *variable = NULL;
+
+    if (asprintf(&variable, "%s=", name) < 0) {
+        variable = NULL;
+        environment->err = -ENOMEM;
+        return;
+    }
+    size_t at = find(environment, variable);
+    if (at == environment->count)
+        return;
+    free(environment->variables[at]);
+    environment->variables[at] = environment->variables[--environment->count];
+    environment->variables[environment->count] = NULL;
+}
+
 void environment_take(struct environment *environment, char *const *variables)
 {
     for (; *variables; variables++) {

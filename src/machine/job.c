@@ -135,6 +135,9 @@ static void describe_user(const struct config *config, struct environment *envir
     if (user->name) {
         environment_set(environment, "USER", user->name);
         environment_set(environment, "LOGNAME", user->name);
+    } else if (user->is_known && user->uid != getuid()) { /* the caller's names are not his */
+        environment_drop(environment, "USER");
+        environment_drop(environment, "LOGNAME");
     }
 }
 

@@ -70,5 +70,7 @@ void environment_fini(struct environment *environment);
 void environment_set(struct environment *environment, const char *name, const char *value);
 /* The same of "NAME=VALUE". */
 void environment_put(struct environment *environment, const char *variable);
+/* Takes a variable out, if it is there. */
+void environment_drop(struct environment *environment, const char *name);
 /* Takes those of @variables that mean the same in the guest, and are no secrets. */
 void environment_take(struct environment *environment, char *const *variables);

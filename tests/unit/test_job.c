@@ -199,6 +199,24 @@ static void the_user_comes_before_his_home(void **state)
     assert_true(place_of(f, AGENT_RECORD_ENV, "HOME=/home/x") > 0);
 }
 
+static void a_user_without_a_name_has_not_ours(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(setenv("USER", "somebody", 1), 0);
+    assert_int_equal(setenv("LOGNAME", "somebody", 1), 0);
+    f->config.run_as = (struct user_config){ .is_known = true, .uid = getuid() };
+    make(f);
+    assert_true(place_of(f, AGENT_RECORD_ENV, "USER=somebody") > 0);
+
+    f->config.run_as.uid++;
+    agent_job_fini(&f->job);
+    make(f);
+    assert_int_equal(place_of(f, AGENT_RECORD_ENV, "USER=somebody"), 0);
+    assert_int_equal(place_of(f, AGENT_RECORD_ENV, "LOGNAME=somebody"), 0);
+    assert_true(place_of(f, AGENT_RECORD_ENV, "HOME=/") > 0);
+}
+
 static void a_card_of_passts_gets_addresses_and_a_resolver(void **state)
 {
     static const uint8_t mac[] = { 2, 0, 0, 0, 0, 7 };
@@ -373,6 +391,7 @@ int main(void)
         JOB_TEST(an_image_is_only_read),
         JOB_TEST(the_initial_ram_disk_stays_the_root_if_asked),
         JOB_TEST(the_user_comes_before_his_home),
+        JOB_TEST(a_user_without_a_name_has_not_ours),
         JOB_TEST(a_card_of_passts_gets_addresses_and_a_resolver),
         JOB_TEST(without_passt_nothing_of_a_network_is_touched),
         JOB_TEST(names_are_searched_as_on_the_host),
