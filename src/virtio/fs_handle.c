@@ -105,17 +105,6 @@ int fs_handle_close(struct fs_share *share, uint64_t id, bool is_folder)
     return handle ? 0 : -EBADF;
 }
 
-int fs_handle_open_again(const struct fs_share *share, const struct fs_inode *inode)
-{
-    for (uint32_t i = 0; inode->opens > 0 && i < share->handles.size; i++) {
-        const struct fs_handle *handle = share->handles.slots[i];
-
-        if (handle && handle->inode == inode)
-            return fs_open_again(share, handle->fd);
-    }
-    return -ESTALE;
-}
-
 /* Whether there may be one more, which is counted then. */
 static bool count_rest(struct fs_share *share, bool had_one, bool has_one)
 {

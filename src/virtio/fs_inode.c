@@ -204,6 +204,18 @@ int fs_make_room(struct fs_share *share)
     return 0;
 }
 
+/* Opens what the guest has open of the inode once more. Returns as open_by_name(). */
+static int open_by_handle(const struct fs_share *share, const struct fs_inode *inode)
+{
+    for (uint32_t i = 0; inode->opens > 0 && i < share->handles.size; i++) {
+        const struct fs_handle *handle = share->handles.slots[i];
+
+        if (handle && handle->inode == inode)
+            return fs_open_again(share, handle->fd);
+    }
+    return -ESTALE;
+}
+
 /* For one that is in use from now on. What the guest has open is there though nothing leads to it
  * any more. */
 static int reopen(struct fs_share *share, struct fs_inode *inode)
@@ -213,7 +225,7 @@ static int reopen(struct fs_share *share, struct fs_inode *inode)
     int err = fs_make_room(share);
     int fd = err ? err : open_by_name(inode);
     if (fd == -ESTALE)
-        fd = fs_handle_open_again(share, inode);
+        fd = open_by_handle(share, inode);
     if (fd < 0)
         return fd;
     inode->fd = fd;

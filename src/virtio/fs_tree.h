@@ -208,9 +208,6 @@ int fs_handle_close(struct fs_share *share, uint64_t id, bool is_folder);
  * @position; a @len of 0 is nothing. Beyond FS_RESTS_MAX, or without memory, it is read again. */
 void fs_handle_keep_rest(struct fs_share *share, struct fs_handle *handle, const void *rest,
                          size_t len, int64_t position);
-/* With the share's lock held: O_PATH of what the guest has open of @inode. Returns a descriptor, or
- * -ESTALE if that is nothing, or -errno. */
-int fs_handle_open_again(const struct fs_share *share, const struct fs_inode *inode);
 /* With the share's lock held: closes them all. */
 void fs_handles_close(struct fs_share *share);
 
