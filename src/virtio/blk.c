@@ -29,13 +29,6 @@ static struct blk *to_blk(struct virtio_dev *vdev)
 
 /* --- configuration space, status, state --- */
 
-bool blk_is_writeback(const struct blk *blk)
-{
-    if (!virtio_dev_has_feature(&blk->vdev, VIRTIO_BLK_F_FLUSH))
-        return false;
-    return !virtio_dev_has_feature(&blk->vdev, VIRTIO_BLK_F_CONFIG_WCE) || blk->state.writeback;
-}
-
 static uint8_t log2_of(uint32_t power_of_two)
 {
     return (uint8_t)__builtin_ctz(power_of_two);

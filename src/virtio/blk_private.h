@@ -55,11 +55,6 @@ struct blk {
 };
 static_assert(BLK_MAX_QUEUES <= 32, "the bits of a uint32_t");
 
-/* --- blk.c --- */
-
-/* Whether written data may stay in a volatile cache until the driver flushes (5.2.6.2). */
-bool blk_is_writeback(const struct blk *blk);
-
 /* --- blk_request.c --- */
 
 /* Room for the requests. Returns 0 or -errno. */
@@ -70,3 +65,5 @@ void blk_free_pool(struct blk *blk);
 void blk_serve_queue(struct blk *blk, unsigned index);
 /* Of struct block_events: a row of completions has been handled. */
 void blk_batch_done(void *ctx);
+/* Whether written data may stay in a volatile cache until the driver flushes (5.2.6.2). */
+bool blk_is_writeback(const struct blk *blk);

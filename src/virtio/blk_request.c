@@ -75,6 +75,13 @@ static void release_request(struct blk *blk, struct blk_request *request)
 
 /* --- running and answering --- */
 
+bool blk_is_writeback(const struct blk *blk)
+{
+    if (!virtio_dev_has_feature(&blk->vdev, VIRTIO_BLK_F_FLUSH))
+        return false;
+    return !virtio_dev_has_feature(&blk->vdev, VIRTIO_BLK_F_CONFIG_WCE) || blk->state.writeback;
+}
+
 static void answer(struct blk *blk, struct blk_request *request, uint8_t status)
 {
     *request->status = status;
