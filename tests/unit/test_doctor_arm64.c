@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What `hutch doctor` says of an Arm host. */
-#include "cli/doctor.h"
+#include "cli/doctor_private.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
