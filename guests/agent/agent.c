@@ -18,121 +18,24 @@
 #include <asm/ioctls.h>
 #include <linux/fcntl.h>
 
-#include "agent.h"
+#include "conversation.h"
 
 enum {
     TEST_PORT = 3,
-    FRAME_MAX = sizeof(struct agent_header) + AGENT_PAYLOAD_MAX,
-    OUT_SIZE = 4 * FRAME_MAX,
-    OUT_RESERVE = 8192,     /* room in @out for messages */
-    WRITE_MAX = 32768,      /* what a port takes at a time */
-    INPUT_SIZE = 262144,    /* of stdin, which the command has not read */
-    TERMINAL_END_MAX = 2,   /* bytes, behind stdin */
-    TERMINAL_KEEPS = 65536, /* at most, of output that nobody has read */
-    CREDIT_STEP = 65536,    /* less is not worth a message */
-    READS_MAX = 16,         /* of the port, before others have their turn */
-    LAST_READS_MAX = 256,   /* of the kernel's log, which others may fill for ever */
-    GONE_PAUSE_MS = 10,     /* between looks at a port that nobody has open on the host */
+    READS_MAX = 16,       /* of the port, before others have their turn */
+    LAST_READS_MAX = 256, /* of the kernel's log, which others may fill for ever */
+    GONE_PAUSE_MS = 10,   /* between looks at a port that nobody has open on the host */
     SIGCHLD_NUMBER = 17,
     SIGPIPE_NUMBER = 13,
     SIGNALS_MAX = 64,
     WNOHANG_FLAG = 1,
-    SIGNAL_SET_SIZE = 8,
 };
 
 struct window_size { /* as TIOCSWINSZ takes it */
     uint16_t rows, columns, x, y;
 };
 
-struct out_stream {
-    int *fd; /* the command's, or NULL */
-    uint32_t credit;
-    uint32_t left; /* to be read, when the command is reaped */
-    bool has_ended, end_is_due;
-};
-
-enum phase { PHASE_JOB, PHASE_RUNNING, PHASE_ENDED };
-
-struct agent {
-    enum phase phase;
-    bool is_init; /* not in a test */
-    int port, log, signals;
-    struct command command;
-    bool is_reaped;
-    uint32_t wait_status;
-    struct out_stream outputs[3]; /* by enum agent_stream; the first is not used */
-    size_t input_len, input_start;
-    uint32_t input_credit; /* that the host has left */
-    bool input_ended;
-    bool has_open_line; /* what came last of stdin ends no line */
-    size_t out_len, out_start;
-    size_t in_len;
-    struct job job;
-    uint8_t input[INPUT_SIZE + TERMINAL_END_MAX], out[OUT_SIZE], in[2 * FRAME_MAX];
-};
-
 /* --- to the host --- */
-
-static size_t out_room(const struct agent *agent)
-{
-    return OUT_SIZE - agent->out_len;
-}
-
-/* Where the next @len bytes go, for which there is room. */
-static uint8_t *out_end(struct agent *agent, size_t len)
-{
-    if (agent->out_start + agent->out_len + len > OUT_SIZE) {
-        memmove(agent->out, agent->out + agent->out_start, agent->out_len);
-        agent->out_start = 0;
-    }
-    return agent->out + agent->out_start + agent->out_len;
-}
-
-static void out_append(struct agent *agent, const void *data, size_t len)
-{
-    memcpy(out_end(agent, len), data, len);
-    agent->out_len += len;
-}
-
-/* A frame of two parts. Messages are few and small: there is room, as data leaves the reserve. */
-static void send_parts(struct agent *agent, uint16_t type, uint16_t stream, const void *first,
-                       size_t first_len, const void *second, size_t second_len)
-{
-    const struct agent_header header = { (uint32_t)(first_len + second_len), type, stream };
-
-    if (out_room(agent) < sizeof(header) + header.len)
-        return;
-    out_append(agent, &header, sizeof(header));
-    out_append(agent, first, first_len);
-    out_append(agent, second, second_len);
-}
-
-static void send(struct agent *agent, uint16_t type, const void *data, size_t len)
-{
-    send_parts(agent, type, 0, data, len, NULL, 0);
-}
-
-static void leave(struct agent *agent)
-{
-    if (agent->is_init)
-        machine_power_off();
-    sys_exit(0);
-}
-
-static void write_port(struct agent *agent)
-{
-    size_t len = agent->out_len < WRITE_MAX ? agent->out_len : WRITE_MAX;
-    long put = len ? SYS(write, agent->port, agent->out + agent->out_start, len) : 0;
-
-    if (put == -EPIPE || put == -ENODEV)
-        leave(agent);
-    if (put <= 0)
-        return;
-    agent->out_start += (size_t)put;
-    agent->out_len -= (size_t)put;
-    if (agent->out_len == 0)
-        agent->out_start = 0;
-}
 
 static void send_hello(struct agent *agent)
 {
@@ -141,178 +44,17 @@ static void send_hello(struct agent *agent)
     char release[AGENT_RELEASE_MAX + 1] = "";
     long len = read_text("/proc/sys/kernel/osrelease", release, sizeof(release));
 
-    send_parts(agent, AGENT_HELLO, 0, &hello, sizeof(hello), release, len > 0 ? (size_t)len : 0);
+    out_send_parts(agent, AGENT_HELLO, 0, &hello, sizeof(hello), release,
+                   len > 0 ? (size_t)len : 0);
 }
 
 static void send_failure(struct agent *agent, const struct failure *failure)
 {
     const struct agent_failed failed = { failure->status };
 
-    send_parts(agent, AGENT_FAILED, 0, &failed, sizeof(failed), failure->text,
-               strlen(failure->text));
+    out_send_parts(agent, AGENT_FAILED, 0, &failed, sizeof(failed), failure->text,
+                   strlen(failure->text));
     agent->phase = PHASE_ENDED;
-}
-
-/* --- stdin of the command --- */
-
-static void give_input_credit(struct agent *agent)
-{
-    if (agent->input_ended || agent->command.input < 0)
-        return;
-
-    uint32_t room = (uint32_t)(INPUT_SIZE - agent->input_len) - agent->input_credit;
-    if (room < CREDIT_STEP)
-        return;
-    agent->input_credit += room;
-    send(agent, AGENT_INPUT_CREDIT, &room, sizeof(room));
-}
-
-static void write_input(struct agent *agent)
-{
-    int *fd = &agent->command.input;
-
-    while (*fd >= 0 && agent->input_len > 0) {
-        long put = SYS(write, *fd, agent->input + agent->input_start, agent->input_len);
-
-        if (put == -EAGAIN || put == -EINTR)
-            break;
-        if (put <= 0) { /* the command closed it: the host keeps what it has */
-            sys_close(fd);
-            break;
-        }
-        agent->input_start += (size_t)put;
-        agent->input_len -= (size_t)put;
-    }
-    if (agent->input_len == 0)
-        agent->input_start = 0;
-    if (agent->input_ended && agent->input_len == 0)
-        sys_close(fd);
-    give_input_credit(agent);
-}
-
-static void keep_input(struct agent *agent, const uint8_t *data, uint32_t len)
-{
-    if (agent->input_start + agent->input_len + len > sizeof(agent->input)) {
-        memmove(agent->input, agent->input + agent->input_start, agent->input_len);
-        agent->input_start = 0;
-    }
-    memcpy(agent->input + agent->input_start + agent->input_len, data, len);
-    agent->input_len += len;
-}
-
-/* Within the credit there is room; a command that is gone, or reads no more, needs none. */
-static bool take_input(struct agent *agent, const uint8_t *data, uint32_t len)
-{
-    if (len > agent->input_credit)
-        return false;
-    agent->input_credit -= len;
-    if (agent->command.input < 0 || len == 0)
-        return true;
-    agent->has_open_line = data[len - 1] != '\n';
-    keep_input(agent, data, len);
-    return true;
-}
-
-/* A terminal's end is not that of its input, but a character that means it: at the beginning of a
- * line. Anywhere else it ends the line. */
-static void end_input(struct agent *agent)
-{
-    static const uint8_t ends[TERMINAL_END_MAX] = { '\004', '\004' };
-
-    if (agent->job.has_tty && !agent->input_ended && agent->command.input >= 0)
-        keep_input(agent, ends, agent->has_open_line ? 2 : 1);
-    agent->input_ended = true;
-}
-
-/* --- its output --- */
-
-/* With our last descriptor of it a terminal hangs up, as its writers are to learn. */
-static void end_output(struct agent *agent, struct out_stream *output)
-{
-    sys_close(output->fd);
-    if (agent->job.has_tty)
-        sys_close(&agent->command.input);
-    output->has_ended = output->end_is_due = true;
-}
-
-/* Reads a frame's bytes to where they are sent from. Returns what read() does. */
-static long read_frame(struct agent *agent, uint16_t stream, size_t len)
-{
-    uint8_t *frame = out_end(agent, FRAME_MAX);
-    struct agent_header header = { 0, AGENT_OUTPUT, stream };
-    long got = SYS(read, *agent->outputs[stream].fd, frame + sizeof(header), len);
-
-    if (got <= 0)
-        return got;
-    header.len = (uint32_t)got;
-    memcpy(frame, &header, sizeof(header));
-    agent->out_len += sizeof(header) + header.len;
-    return got;
-}
-
-/* All that the command wrote is there when it is reaped. Of a terminal it cannot be told how much
- * that is. */
-static void count_left(struct agent *agent)
-{
-    for (uint16_t stream = AGENT_STDOUT; stream <= AGENT_STDERR; stream++) {
-        struct out_stream *output = &agent->outputs[stream];
-        int32_t len = 0;
-
-        if (agent->job.has_tty)
-            output->left = TERMINAL_KEEPS;
-        else if (output->fd && SYS(ioctl, *output->fd, FIONREAD, &len) >= 0)
-            output->left = (uint32_t)len;
-    }
-}
-
-static uint32_t smaller(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
-}
-
-static void read_output(struct agent *agent, uint16_t stream)
-{
-    struct out_stream *output = &agent->outputs[stream];
-
-    while (!output->has_ended && output->credit > 0 && out_room(agent) >= FRAME_MAX + OUT_RESERVE) {
-        uint32_t len = smaller(output->credit, AGENT_PAYLOAD_MAX);
-        if (agent->is_reaped)
-            len = smaller(len, output->left);
-        long got = len > 0 ? read_frame(agent, stream, len) : 0;
-
-        if (got == -EAGAIN && !agent->is_reaped)
-            return;
-        if (got <= 0) { /* EIO: the terminal's last user closed it */
-            end_output(agent, output);
-            return;
-        }
-        output->credit -= (uint32_t)got;
-        if (agent->is_reaped)
-            output->left -= (uint32_t)got;
-    }
-}
-
-/* A stream without credit may be at its end all the same, which it is when we see it empty. */
-static void look_for_end(struct agent *agent, uint16_t stream)
-{
-    struct out_stream *output = &agent->outputs[stream];
-    struct sys_pollfd look = { output->fd ? *output->fd : -1, SYS_POLLIN, 0 };
-    const struct sys_timespec now = { 0, 0 };
-
-    if (output->has_ended || !agent->is_reaped || output->credit > 0)
-        return;
-    (void)SYS(ppoll, &look, 1, &now, NULL, SIGNAL_SET_SIZE);
-    if (output->left == 0 || !(look.revents & SYS_POLLIN))
-        end_output(agent, output);
-}
-
-static void send_ends(struct agent *agent)
-{
-    for (uint16_t stream = AGENT_STDOUT; stream <= AGENT_STDERR; stream++) {
-        if (agent->outputs[stream].end_is_due)
-            send_parts(agent, AGENT_OUTPUT_END, stream, NULL, 0, NULL, 0);
-        agent->outputs[stream].end_is_due = false;
-    }
 }
 
 /* --- the kernel's log --- */
@@ -326,7 +68,7 @@ static void send_event(void *ctx, enum agent_event event, const char *text, size
     if (len > AGENT_TEXT_MAX)
         len = AGENT_TEXT_MAX;
     if (out_room(agent) >= OUT_RESERVE / 2) /* the other half is for the rest of the messages */
-        send_parts(agent, AGENT_EVENT, 0, &kind, sizeof(kind), text, len);
+        out_send_parts(agent, AGENT_EVENT, 0, &kind, sizeof(kind), text, len);
 }
 
 /* --- the command --- */
@@ -353,8 +95,8 @@ static void run_job(struct agent *agent)
     agent->outputs[AGENT_STDERR].fd = &agent->command.errors;
     agent->outputs[AGENT_STDERR].has_ended = agent->job.has_tty;
     agent->phase = PHASE_RUNNING;
-    send(agent, AGENT_STARTED, NULL, 0);
-    give_input_credit(agent);
+    out_send(agent, AGENT_STARTED, NULL, 0);
+    input_give_credit(agent);
 }
 
 static void signal_command(const struct agent *agent, int number)
@@ -384,7 +126,7 @@ static void reap(struct agent *agent)
             continue;
         agent->is_reaped = true;
         agent->wait_status = (uint32_t)status;
-        count_left(agent);
+        outputs_count_left(agent);
         sys_close(&agent->command.input);
     }
 }
@@ -402,7 +144,7 @@ static void send_ended(struct agent *agent)
     /* A fault of the kernel's that the command caused counts, though we had no CPU until now. */
     for (int i = 0; i < LAST_READS_MAX && kernel_log_read(agent->log, send_event, agent); i++)
         ;
-    send(agent, AGENT_ENDED, &ended, sizeof(ended));
+    out_send(agent, AGENT_ENDED, &ended, sizeof(ended));
     agent->phase = PHASE_ENDED;
 }
 
@@ -457,16 +199,16 @@ static bool take_frame(struct agent *agent, const struct agent_header *header, c
         run_job(agent);
         break;
     case AGENT_INPUT:
-        return take_input(agent, data, header->len);
+        return input_take(agent, data, header->len);
     case AGENT_INPUT_END:
-        end_input(agent);
+        input_end(agent);
         break;
     case AGENT_OUTPUT_CREDIT:
         agent->outputs[header->stream].credit += number_of(data);
         break;
     case AGENT_OUTPUT_CLOSED:
         if (agent->outputs[header->stream].fd && !agent->outputs[header->stream].has_ended)
-            end_output(agent, &agent->outputs[header->stream]);
+            output_end(agent, &agent->outputs[header->stream]);
         break;
     case AGENT_SIGNAL:
         signal_command(agent, (int)number_of(data));
@@ -519,7 +261,7 @@ static void read_port(struct agent *agent)
         if (got == -EAGAIN || got == -EINTR)
             return;
         if (got <= 0)
-            leave(agent); /* the host closed its end: nobody waits for us */
+            out_leave(agent); /* the host closed its end: nobody waits for us */
         agent->in_len += (size_t)got;
         take_frames(agent);
     }
@@ -532,14 +274,6 @@ static int16_t wants_input_room(const struct agent *agent)
     return agent->input_len > 0 ? SYS_POLLOUT : 0;
 }
 
-static int wants_output(const struct agent *agent, uint16_t stream)
-{
-    const struct out_stream *output = &agent->outputs[stream];
-    bool has_room = out_room(agent) >= FRAME_MAX + OUT_RESERVE;
-
-    return output->fd && !output->has_ended && output->credit > 0 && has_room ? *output->fd : -1;
-}
-
 static void turn(struct agent *agent)
 {
     struct sys_pollfd polled[] = {
@@ -547,8 +281,8 @@ static void turn(struct agent *agent)
         { agent->signals, SYS_POLLIN, 0 },
         { agent->log, SYS_POLLIN, 0 },
         { agent->input_len ? agent->command.input : -1, wants_input_room(agent), 0 },
-        { wants_output(agent, AGENT_STDOUT), SYS_POLLIN, 0 },
-        { wants_output(agent, AGENT_STDERR), SYS_POLLIN, 0 },
+        { output_wants(agent, AGENT_STDOUT), SYS_POLLIN, 0 },
+        { output_wants(agent, AGENT_STDERR), SYS_POLLIN, 0 },
     };
 
     (void)SYS(ppoll, polled, sizeof(polled) / sizeof(polled[0]), NULL, NULL, SIGNAL_SET_SIZE);
@@ -561,15 +295,15 @@ static void turn(struct agent *agent)
     if (polled[0].revents & (SYS_POLLIN | (agent->is_init ? 0 : SYS_POLLHUP)))
         read_port(agent);
     if (agent->phase == PHASE_RUNNING) {
-        write_input(agent);
+        input_write(agent);
         for (uint16_t stream = AGENT_STDOUT; stream <= AGENT_STDERR; stream++) {
-            read_output(agent, stream);
-            look_for_end(agent, stream);
+            output_read(agent, stream);
+            output_look_for_end(agent, stream);
         }
-        send_ends(agent);
+        outputs_send_ends(agent);
         send_ended(agent);
     }
-    write_port(agent);
+    out_write(agent);
 }
 
 static void watch_signals(struct agent *agent)
@@ -598,7 +332,7 @@ _Noreturn void agent_main(void)
     else
         (void)SYS(fcntl, agent.port, F_SETFL, O_RDWR | O_NONBLOCK);
     send_hello(&agent);
-    write_port(&agent);
+    out_write(&agent);
     for (;;)
         turn(&agent);
 }

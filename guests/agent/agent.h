@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The parts of the agent: what it makes of the machine (machine.c, network.c), what the kernel says
  * meanwhile (kernel_log.c), the job (job.c, user.c), the command (command.c), why any of it failed
- * (failure.c), and the conversation with the host (agent.c). */
+ * (failure.c), and the conversation with the host (conversation.h). */
 #pragma once
 
 #include <stdbool.h>
