@@ -46,8 +46,8 @@ a_fault_of_the_kernel_is_told_and_does_not_count() {
     # One that stands behind more of the log than the agent, which has had no CPU, reads at a time.
     pull_kernel
     # What the command needs then is in RAM, as it must not wait for anything.
-    run_command -c 1 --on-oops=fail -u root -- sh -c 'cp fault.ko $(command -v busybox) /tmp && cd /tmp &&
-        exec chrt -f 50 ./busybox sh -c "echo m >/proc/sysrq-trigger; ./busybox insmod fault.ko; exit 3"'
+    run_command -c 1 --on-oops=fail -u root -- sh -c "cp fault.ko $(command -v busybox) /tmp && cd /tmp &&
+        exec chrt -f 50 ./busybox sh -c 'echo m >/proc/sysrq-trigger; ./busybox insmod fault.ko; exit 3'"
     expect_status 122
 }
 
