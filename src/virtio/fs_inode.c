@@ -432,17 +432,20 @@ static bool is_later(const struct timespec *a, const struct timespec *b)
 
 /* The clock that files get their times from moves a few hundred times in a second, and what is
  * changed twice in between keeps its time (Linux before 6.13). So a stamp counts only if that
- * clock, looked at before the file, had moved on since the change. */
+ * clock, looked at before the file, had moved on since the change; or if the change is of a time
+ * that is more than a second ahead, as after a clock was set back. */
 bool fs_inode_is_unchanged(struct fs_share *share, struct fs_inode *inode, int fd)
 {
-    struct timespec clock;
+    struct timespec before, after;
     struct stat st;
-    bool is_known = !clock_gettime(CLOCK_REALTIME_COARSE, &clock) && !fstat(fd, &st);
+    bool is_known = !clock_gettime(CLOCK_REALTIME_COARSE, &before) && !fstat(fd, &st) &&
+                    !clock_gettime(CLOCK_REALTIME_COARSE, &after);
     const struct fs_stamp now = is_known ? stamp_of(&st) : (struct fs_stamp){ 0 };
 
     pthread_mutex_lock(&share->lock);
     bool is_unchanged = is_known && inode->has_stamp && stamps_are_equal(&inode->stamp, &now);
-    inode->has_stamp = is_known && is_later(&clock, &st.st_ctim);
+    inode->has_stamp =
+        is_known && (is_later(&before, &st.st_ctim) || st.st_ctim.tv_sec > after.tv_sec + 1);
     inode->stamp = now;
     pthread_mutex_unlock(&share->lock);
     return is_unchanged;
