@@ -101,12 +101,13 @@ void environment_fini(struct environment *environment)
     *environment = (struct environment){ 0 };
 }
 
-static size_t find(const struct environment *environment, const char *variable)
+/* Where the variable of this name is, that of "NAME" or "NAME=VALUE"; or their count. */
+static size_t find(const struct environment *environment, const char *name)
 {
-    size_t len = strcspn(variable, "=") + 1;
-    size_t at = 0;
+    size_t len = strcspn(name, "="), at = 0;
 
-    while (at < environment->count && strncmp(environment->variables[at], variable, len) != 0)
+    while (at < environment->count && (strncmp(environment->variables[at], name, len) != 0 ||
+                                       environment->variables[at][len] != '='))
         at++;
     return at;
 }
@@ -148,14 +149,8 @@ void environment_set(struct environment *environment, const char *name, const ch
 
 void environment_drop(struct environment *environment, const char *name)
 {
-    AUTO_FREE char *variable = NULL;
+    size_t at = find(environment, name);
 
-    if (asprintf(&variable, "%s=", name) < 0) {
-        variable = NULL;
-        environment->err = -ENOMEM;
-        return;
-    }
-    size_t at = find(environment, variable);
     if (at == environment->count)
         return;
     free(environment->variables[at]);

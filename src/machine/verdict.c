@@ -2,8 +2,7 @@
 /* The order of what counts: a panic, whatever was said before it; a fault of the kernel's own, if
  * the user wants to know of it; the command's end, as soon as all of its output was written; then
  * what became of the machine. A command whose output we lost has not succeeded, whatever it thinks.
- * What a console says is the guest's word: it explains, and decides
- * nothing. */
+ * What a console says is the guest's word: it explains, and decides nothing. */
 #include "verdict.h"
 
 #include <assert.h>
